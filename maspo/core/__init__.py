@@ -1,0 +1,1 @@
+"""The pure part: tensors in, tensors out, torch and nothing else."""

@@ -1,0 +1,119 @@
+"""What an objective sees: the tokens of some responses, cleaned of everything under the mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+MAX_LOG_RATIO = 20.0
+"""|log ratio| beyond which a token counts as broken: its ratio is held at e^±20, its gradient is 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenBatch:
+    """The inputs of an objective: detached, finite, float32 or wider, and 0 wherever `mask` is false.
+
+    All tensors are `[batch, time]`; log-probabilities are natural logarithms of the probability of
+    the sampled token. Make one with `TokenBatch.clean`, which establishes what is promised here.
+    """
+
+    log_probs: Tensor
+    """log π of the policy being trained."""
+    old_log_probs: Tensor
+    """log π_old of the policy that the update starts from."""
+    advantages: Tensor
+    """A, per token."""
+    mask: Tensor
+    """Bool; true on response tokens."""
+    entropies: Tensor | None = None
+    """Entropy of the policy at each position, in nats, for the objectives that ask for it."""
+
+    @classmethod
+    def clean(
+        cls,
+        log_probs: Tensor,
+        old_log_probs: Tensor,
+        advantages: Tensor,
+        mask: Tensor,
+        entropies: Tensor | None = None,
+    ) -> TokenBatch:
+        """Detach, widen and mask the inputs; `advantages` may be `[batch]`.
+
+        Masked slots may hold anything, NaN and infinity included. Raises ValueError where shapes
+        do not agree.
+        """
+        if log_probs.dim() != 2:
+            raise ValueError(f"log_probs must be [batch, time], not {list(log_probs.shape)}")
+        if advantages.shape == log_probs.shape[:1]:
+            advantages = advantages.unsqueeze(1).expand_as(log_probs)
+        mask = mask.bool()
+        given = {
+            "log_probs": log_probs,
+            "old_log_probs": old_log_probs,
+            "advantages": advantages,
+            "mask": mask,
+            "entropies": entropies,
+        }
+        for name, tensor in given.items():
+            if tensor is not None and tensor.shape != log_probs.shape:
+                expected = list(log_probs.shape)
+                raise ValueError(f"{name} must be {expected}, not {list(tensor.shape)}")
+        return cls(
+            log_probs=finite(only(log_probs.detach(), mask)),
+            old_log_probs=finite(only(old_log_probs.detach(), mask)),
+            advantages=only(advantages.detach(), mask),
+            mask=mask,
+            entropies=None if entropies is None else only(entropies.detach(), mask),
+        )
+
+    @cached_property
+    def log_ratio(self) -> Tensor:
+        """log π - log π_old, `[batch, time]`, as it is: not bounded."""
+        return self.log_probs - self.old_log_probs
+
+    @cached_property
+    def ratio(self) -> Tensor:
+        """π / π_old, `[batch, time]`, between e^-20 and e^20."""
+        return self.log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
+
+    @cached_property
+    def broken(self) -> Tensor:
+        """Bool `[batch, time]`: the ratio is out of bounds."""
+        return self.log_ratio.abs() > MAX_LOG_RATIO
+
+    def pooled(self) -> TokenBatch:
+        """Return the batch in which every token carries the mean log-probabilities of its sequence.
+
+        The ratio becomes GSPO's length-normalised sequence ratio and π_old the geometric mean.
+        """
+        length = self.mask.sum(1, keepdim=True).clamp(min=1)
+
+        def mean(x: Tensor) -> Tensor:
+            return only((x.sum(1, keepdim=True) / length).expand_as(x), self.mask)
+
+        return replace(
+            self, log_probs=mean(self.log_probs), old_log_probs=mean(self.old_log_probs)
+        )
+
+
+def only(x: Tensor, mask: Tensor) -> Tensor:
+    """Zero `x` where `mask` is false and widen half precision to float32; float64 stays.
+
+    A product with the mask would keep NaN (NaN * 0 = NaN) in the value and in the gradient.
+    """
+    wide = torch.promote_types(x.dtype, torch.float32)
+    return torch.where(mask, x, torch.zeros((), dtype=x.dtype, device=x.device)).to(wide)
+
+
+def finite(x: Tensor) -> Tensor:
+    """Bound `x` to the finite numbers: log 0 = -inf becomes the lowest of them, NaN stays."""
+    limits = torch.finfo(x.dtype)
+    return x.clamp(limits.min / 4, limits.max / 4)
+
+
+def pick(condition: Tensor, yes: float, no: float, like: Tensor) -> Tensor:
+    """Choose between two numbers, in the dtype of `like`; torch.where would round them to float32."""
+    return torch.where(condition, like.new_tensor(yes), like.new_tensor(no))

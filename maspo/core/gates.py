@@ -1,0 +1,51 @@
+"""Gate shapes: how the weight of a token falls as its ratio leaves 1.
+
+A shape takes the ratio ρ and a width, both `[batch, time]`, and returns a `Gated` pair per unit of
+advantage: `weight`, the factor on A ∇log π, and `surrogate`, the value whose size is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Gated(NamedTuple):
+    """What a gate makes of a ratio, both `[batch, time]`."""
+
+    weight: Tensor
+    """w in ∇J = w A ∇log π."""
+    surrogate: Tensor
+    """J / A."""
+
+
+def hard(ratio: Tensor, width: Tensor) -> Gated:
+    """PPO's clip: w = ρ while |ρ - 1| ≤ width, else 0; J/A = clip(ρ, 1 ± width)."""
+    inside = (ratio - 1).abs() <= width
+    return Gated(torch.where(inside, ratio, 0.0), ratio.clamp(1 - width, 1 + width))
+
+
+def gaussian(ratio: Tensor, width: Tensor) -> Gated:
+    """MASPO's gate: w = J/A = ρ exp(-(ρ - 1)² / 2 width²), the exponential without gradient.
+
+    With a gradient through the exponential the weight would turn negative beyond
+    ρ = (1 + √(1 + 4 width²)) / 2, that is 1.62 at width 1.
+    """
+    gated = ratio * torch.exp(-0.5 * ((ratio - 1) / width).square())
+    return Gated(gated, gated)
+
+
+def sech2(ratio: Tensor, width: Tensor) -> Gated:
+    """SAPO's gate: w = ρ sech²((ρ - 1) / 2 width), J/A = 4 width sigmoid((ρ - 1) / width)."""
+    s = torch.sigmoid((ratio - 1) / width)
+    return Gated(ratio * 4 * s * (1 - s), 4 * width * s)
+
+
+SHAPES: dict[str, Callable[[Tensor, Tensor], Gated]] = {
+    "gaussian": gaussian,
+    "hard": hard,
+    "sech2": sech2,
+}

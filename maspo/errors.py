@@ -1,0 +1,16 @@
+"""The one exception a user can cause."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used; the message is one sentence that says what and how to mend it."""
+
+
+def unknown(kind: str, given: str, known: Iterable[str]) -> InputError:
+    """Build the error for a name that is not among the `known` ones, with the nearest of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(given, names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}."
+    return InputError(f"unknown {kind} {given!r}; {hint}")

@@ -1,0 +1,87 @@
+"""`policy_loss`: one call from log-probabilities to a loss with the right gradient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from maspo.core.batch import TokenBatch, finite, only
+from maspo.core.diagnostics import Mean, gate_metrics
+from maspo.core.objective import Objective, Terms
+from maspo.core.reduction import reduce_tokens, reduction_weights
+from maspo.objectives import make_objective
+
+
+@dataclass(frozen=True)
+class PolicyLoss:
+    """A loss and what it was made of."""
+
+    loss: Tensor
+    """Scalar to be minimised, differentiable in `log_probs`."""
+    weights: Tensor
+    """w, `[batch, time]`, detached, 0 under the mask: d loss_t / d log_prob_t = -w A before reduction."""
+    metrics: dict[str, Mean]
+    """What the gate did; `float(metrics[name])` is the number, see `gate_metrics` for the names."""
+
+
+def policy_loss(
+    log_probs: Tensor,
+    old_log_probs: Tensor,
+    advantages: Tensor,
+    mask: Tensor,
+    *,
+    objective: Objective | str,
+    reduction: str = "token-mean",
+    denominator: Tensor | float | None = None,
+    max_length: int | None = None,
+    rollout_weights: Tensor | None = None,
+    entropies: Tensor | None = None,
+) -> PolicyLoss:
+    """Compute the loss of a policy objective on sampled tokens.
+
+    Args:
+        log_probs: `[batch, time]`, log π of the sampled tokens, in nats; the gradient flows here.
+        old_log_probs: `[batch, time]`, the same under the policy that the update started from.
+        advantages: `[batch]` or `[batch, time]`.
+        mask: `[batch, time]`, bool or 0/1; what lies under 0 may be NaN or infinite and changes
+            nothing.
+        objective: a value such as `maspo.MASPO(alpha=0.5)`, or a name in `maspo.OBJECTIVES`.
+        reduction: how tokens become one number, see `maspo.core.reduction`.
+        denominator: the count that the reduction divides by, over the whole optimizer step and all
+            ranks; without it, that of this batch.
+        max_length: the constant of seq-mean-token-sum-norm, in tokens.
+        rollout_weights: `[batch, time]` detached factors that correct for the difference between
+            the engine that sampled and the old policy; they multiply any objective.
+        entropies: `[batch, time]` in nats, for the objectives that use them.
+
+    Half precision is computed in float32, float64 in float64. Raises ValueError for shapes that do
+    not agree and InputError for an unknown objective or reduction.
+    """
+    if isinstance(objective, str):
+        objective = make_objective(objective)
+    batch = TokenBatch.clean(log_probs, old_log_probs, advantages, mask, entropies)
+    with torch.no_grad():
+        terms = objective.terms(batch)
+        weights, slopes, values = terms.weights, slope(batch, terms), terms.surrogate
+        if rollout_weights is not None:
+            correction = only(rollout_weights.detach(), batch.mask)
+            weights, slopes, values = (x * correction for x in (weights, slopes, values))
+    carried = finite(only(log_probs, batch.mask))
+    # The second summand is 0 in value and `slopes` in gradient.
+    token_losses = -(values + slopes * (carried - carried.detach()))
+    sizes = reduction_weights(
+        batch.mask, reduction, denominator=denominator, max_length=max_length
+    )
+    return PolicyLoss(
+        loss=reduce_tokens(only(token_losses, batch.mask), sizes),
+        weights=only(weights, batch.mask),
+        metrics=gate_metrics(batch, terms),
+    )
+
+
+def slope(batch: TokenBatch, terms: Terms) -> Tensor:
+    """Give c, `[batch, time]`: the coefficient on ∇log π that is the gradient of every objective."""
+    c = terms.weights * batch.advantages
+    return c if terms.offsets is None else c + terms.offsets
