@@ -71,9 +71,7 @@ def policy_loss(
     carried = finite(only(log_probs, batch.mask))
     # The second summand is 0 in value and `slopes` in gradient.
     token_losses = -(values + slopes * (carried - carried.detach()))
-    sizes = reduction_weights(
-        batch.mask, reduction, denominator=denominator, max_length=max_length
-    )
+    sizes = reduction_weights(batch.mask, reduction, denominator=denominator, max_length=max_length)
     return PolicyLoss(
         loss=reduce_tokens(only(token_losses, batch.mask), sizes),
         weights=only(weights, batch.mask),

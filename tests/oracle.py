@@ -5,14 +5,16 @@ dJ/dlog π in closed form. Slopes are written out by hand because finite differe
 stop-gradients.
 """
 
-from math import exp, tanh
+from math import cosh, exp
 
 
 def ppo(l, l_old, a, epsilon_low=0.2, epsilon_high=0.2, cap=None):
     """min(ρA, clip(ρ)A), and the dual clip where `cap` is given."""
     ratio = exp(l - l_old)
     if a >= 0:
-        return (ratio * a, ratio * a) if ratio <= 1 + epsilon_high else ((1 + epsilon_high) * a, 0.0)
+        return (
+            (ratio * a, ratio * a) if ratio <= 1 + epsilon_high else ((1 + epsilon_high) * a, 0.0)
+        )
     if ratio < 1 - epsilon_low:
         return (1 - epsilon_low) * a, 0.0
     if cap is not None and ratio > cap:
@@ -57,7 +59,7 @@ def sapo(l, l_old, a, tau_pos=1.0, tau_neg=1.05, two_sided=True):
     if not two_sided and a * (ratio - 1) <= 0:
         return ratio * a, ratio * a
     value = 4 / tau / (1 + exp(-tau * (ratio - 1))) * a
-    return value, ratio * (1 - tanh(tau * (ratio - 1) / 2) ** 2) * a
+    return value, ratio / cosh(tau * (ratio - 1) / 2) ** 2 * a
 
 
 def sequence(token, log_probs, old_log_probs, advantage, **settings):

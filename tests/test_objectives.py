@@ -55,9 +55,7 @@ def test_value_and_slope_equal_the_oracle(row, seed):
         slopes[b, t] = -slope / n
     assert float(result.loss) == pytest.approx(value, rel=1e-12)
     torch.testing.assert_close(grad, slopes, rtol=1e-12, atol=0)
-    torch.testing.assert_close(
-        grad, -result.weights * advantages[:, None] / n, rtol=1e-12, atol=0
-    )
+    torch.testing.assert_close(grad, -result.weights * advantages[:, None] / n, rtol=1e-12, atol=0)
 
 
 @each_row
@@ -117,11 +115,13 @@ def test_half_precision_is_computed_in_float32_bitwise(row, dtype):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 def test_impossible_probabilities_give_finite_gradients(row, dtype):
     extremes = torch.tensor([-math.inf, math.log(1e-30), -1e4, -1e-3, 0.0])
-    log_probs, old = (x.flatten()[None].to(dtype) for x in torch.meshgrid(extremes, extremes))
+    log_probs, old = (
+        x.flatten()[None].to(dtype) for x in torch.meshgrid(extremes, extremes, indexing="ij")
+    )
     mask = torch.ones_like(log_probs)
     for advantage in (-3.0, 0.0, 3.0):
         for level in ("token", "sequence"):
-                    result, grad = loss_and_grad(
+            result, grad = loss_and_grad(
                 replace(row.objective, level=level), log_probs, old,
                 torch.tensor([advantage], dtype=dtype), mask,
             )  # fmt: skip

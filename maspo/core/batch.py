@@ -11,6 +11,9 @@ from torch import Tensor
 MAX_LOG_RATIO = 20.0
 """|log ratio| beyond which a token counts as broken: its ratio is held at e^±20, its gradient is 0."""
 
+MAX_LOG_PROB = 1e5
+"""|log-probability| that stands for an impossible token: far beyond any exponent, yet sums of it are finite."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TokenBatch:
@@ -94,9 +97,7 @@ class TokenBatch:
         def mean(x: Tensor) -> Tensor:
             return only((x.sum(1, keepdim=True) / length).expand_as(x), self.mask)
 
-        return replace(
-            self, log_probs=mean(self.log_probs), old_log_probs=mean(self.old_log_probs)
-        )
+        return replace(self, log_probs=mean(self.log_probs), old_log_probs=mean(self.old_log_probs))
 
 
 def only(x: Tensor, mask: Tensor) -> Tensor:
@@ -108,10 +109,9 @@ def only(x: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, x, torch.zeros((), dtype=x.dtype, device=x.device)).to(wide)
 
 
-def finite(x: Tensor) -> Tensor:
-    """Bound `x` to the finite numbers: log 0 = -inf becomes the lowest of them, NaN stays."""
-    limits = torch.finfo(x.dtype)
-    return x.clamp(limits.min / 4, limits.max / 4)
+def finite(log_probs: Tensor) -> Tensor:
+    """Hold log-probabilities within ± `MAX_LOG_PROB`, so that log 0 = -inf is a number; NaN stays."""
+    return log_probs.clamp(-MAX_LOG_PROB, MAX_LOG_PROB)
 
 
 def pick(condition: Tensor, yes: float, no: float, like: Tensor) -> Tensor:

@@ -40,8 +40,9 @@ def gaussian(ratio: Tensor, width: Tensor) -> Gated:
 
 def sech2(ratio: Tensor, width: Tensor) -> Gated:
     """SAPO's gate: w = ρ sech²((ρ - 1) / 2 width), J/A = 4 width sigmoid((ρ - 1) / width)."""
-    s = torch.sigmoid((ratio - 1) / width)
-    return Gated(ratio * 4 * s * (1 - s), 4 * width * s)
+    x = (ratio - 1) / width
+    s = torch.sigmoid(x)
+    return Gated(ratio * 4 * s * torch.sigmoid(-x), 4 * width * s)
 
 
 SHAPES: dict[str, Callable[[Tensor, Tensor], Gated]] = {

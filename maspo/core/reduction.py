@@ -50,7 +50,9 @@ def reduction_weights(
         )
     lengths = mask.sum(1, keepdim=True)
     if denominator is None:
-        denominator = (mask.sum() if reduction == "token-mean" else (lengths > 0).sum()).clamp(min=1)
+        denominator = (mask.sum() if reduction == "token-mean" else (lengths > 0).sum()).clamp(
+            min=1
+        )
     weights = mask.double() / denominator
     if reduction == "seq-mean-token-mean":
         weights = weights / lengths.clamp(min=1)

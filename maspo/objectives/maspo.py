@@ -46,9 +46,7 @@ class MASPO(GatedObjective):
     alpha: float = setting(
         0.3, "α", "how fast the gate widens as π_old falls; 0: equally wide for all", low=0, high=1
     )
-    beta_pos: float = setting(
-        0.03, "β⁺", "widening per unit of positive advantage; 0: none", low=0
-    )
+    beta_pos: float = setting(0.03, "β⁺", "widening per unit of positive advantage; 0: none", low=0)
     beta_neg: float = setting(
         0.03, "β⁻", "narrowing per unit of negative advantage; 0: none", low=0
     )
@@ -85,7 +83,9 @@ class MASPO(GatedObjective):
                 f"sigma_high ({self.sigma_high:g}) must not be below sigma_base ({self.sigma_base:g})"
             )
         if (self.adv_low or 0) > (math.inf if self.adv_high is None else self.adv_high):
-            raise InputError(f"adv_low ({self.adv_low:g}) must not exceed adv_high ({self.adv_high:g})")
+            raise InputError(
+                f"adv_low ({self.adv_low:g}) must not exceed adv_high ({self.adv_high:g})"
+            )
 
     def width(self, batch: TokenBatch) -> Tensor:
         """Give σ of every token, `[batch, time]`."""

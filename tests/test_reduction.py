@@ -1,0 +1,110 @@
+"""Reductions against hand arithmetic, and their invariance to how a batch is cut."""
+
+import pytest
+import torch
+
+import maspo
+from maspo.core.diagnostics import Mean, gate_metrics
+from maspo.core.objective import Terms
+from maspo.core.reduction import reduction_weights
+
+MASK = torch.tensor([[1, 1, 0], [1, 0, 0], [0, 0, 0], [1, 1, 1]]).bool()
+LENGTH = {"seq-mean-token-sum-norm": 5}
+COUNTS = {"token-mean": 6}
+
+
+@pytest.mark.parametrize(
+    ("reduction", "rows"),
+    [
+        ("token-mean", [1 / 6, 1 / 6, 0, 1 / 6]),
+        ("seq-mean-token-mean", [1 / 6, 1 / 3, 0, 1 / 9]),
+        ("seq-mean-token-sum", [1 / 3, 1 / 3, 0, 1 / 3]),
+        ("seq-mean-token-sum-norm", [1 / 15, 1 / 15, 0, 1 / 15]),
+    ],
+)
+def test_weight_of_a_token_by_hand(reduction, rows):
+    weights = reduction_weights(MASK, reduction, max_length=LENGTH.get(reduction))
+    expected = torch.tensor(rows, dtype=torch.float64)[:, None] * MASK
+    torch.testing.assert_close(weights, expected, rtol=1e-15, atol=0)
+
+
+@pytest.mark.parametrize("reduction", maspo.REDUCTIONS)
+def test_an_empty_batch_gives_zero_not_nan(reduction):
+    x = torch.zeros(2, 3, requires_grad=True)
+    result = maspo.policy_loss(
+        x, x.detach(), torch.ones(2), torch.zeros(2, 3), objective="grpo", reduction=reduction,
+        max_length=LENGTH.get(reduction),
+    )  # fmt: skip
+    result.loss.backward()
+    assert result.loss == 0 and not x.grad.any()
+
+
+@pytest.mark.parametrize("reduction", maspo.REDUCTIONS)
+@pytest.mark.parametrize("split", [[1] * 8, [3, 5], [2, 2, 4], [7, 1]])
+def test_micro_batches_with_the_global_count_equal_the_whole(reduction, split):
+    g = torch.Generator().manual_seed(0)
+    old, log_probs = (-torch.rand(8, 6, generator=g, dtype=torch.float64) * 3 for _ in range(2))
+    advantages = torch.randn(8, generator=g, dtype=torch.float64)
+    mask = torch.arange(6) < torch.tensor([6, 1, 3, 0, 2, 5, 4, 1])[:, None]
+    count = 22 if reduction == "token-mean" else 7
+
+    def grad_of(rows, denominator):
+        x = log_probs[rows].clone().requires_grad_()
+        result = maspo.policy_loss(
+            x, old[rows], advantages[rows], mask[rows], objective="maspo", reduction=reduction,
+            denominator=denominator, max_length=LENGTH.get(reduction),
+        )  # fmt: skip
+        return torch.autograd.grad(result.loss, x)[0], result.metrics
+
+    whole, metrics = grad_of(slice(None), None)
+    parts = [grad_of(rows, count) for rows in torch.arange(8).split(split)]
+    torch.testing.assert_close(torch.cat([grad for grad, _ in parts]), whole, rtol=1e-14, atol=0)
+    for name in ("maspo/gate_mean", "maspo/gate_mean_neg", "maspo/grad_mass_vs_clip"):
+        pooled = sum((m[name] for _, m in parts[1:]), start=parts[0][1][name])
+        assert float(pooled) == pytest.approx(float(metrics[name]), rel=1e-12)
+
+
+def test_the_constant_length_belongs_to_one_reduction():
+    with pytest.raises(maspo.InputError, match="seq-mean-token-sum-norm needs it"):
+        reduction_weights(MASK, "seq-mean-token-sum-norm")
+    with pytest.raises(maspo.InputError, match="have no use for it"):
+        reduction_weights(MASK, "token-mean", max_length=5)
+    with pytest.raises(maspo.InputError, match="did you mean 'token-mean'"):
+        reduction_weights(MASK, "tokenmean")
+
+
+def test_gate_metrics_by_hand():
+    """Four tokens: ratio 2 and 0.5 with A = 2, ratio 0.5 with A = -1, and one without advantage."""
+    from maspo.core.batch import TokenBatch
+
+    ratio = torch.tensor([[2.0, 0.5, 0.5, 3.0]])
+    old = torch.tensor([[0.05, 0.5, 0.95, 0.5]]).log()
+    advantages = torch.tensor([[2.0, 2.0, -1.0, 0.0]])
+    batch = TokenBatch.clean(old + ratio.log(), old, advantages, torch.ones(1, 4))
+    weights = torch.tensor([[1.0, 0.5, 0.25, 3.0]])
+    widths = torch.tensor([[3.0, 1.0, 2.0, 9.0]])
+    found = gate_metrics(batch, Terms(weights=weights, surrogate=weights, widths=widths))
+    expected = {
+        "gate_mean": (0.5 + 1 + 0.5) / 3,
+        "gate_mean_pos": 0.75,
+        "gate_mean_neg": 0.5,
+        "gate_active": 2 / 3,
+        "ratio_mean": 1.0,
+        "ratio_p99": 2.0,
+        "effective_ratio_mean": 1.75 / 3,
+        "grad_mass_vs_clip": (2 * 1 + 2 * 0.5 + 0.25) / (2 * 0.5),
+        "gate_mean_prob_low": 0.5,
+        "gate_mean_prob_mid": 1.0,
+        "gate_mean_prob_high": 0.5,
+        "width_p10": 1.0,
+        "width_p50": 2.0,
+        "width_p90": 3.0,
+    }
+    assert {k: pytest.approx(v, rel=1e-6) for k, v in expected.items()} == {
+        k.removeprefix("maspo/"): float(v) for k, v in found.items()
+    }
+
+
+def test_a_mean_of_nothing_is_nan():
+    empty = Mean(torch.zeros(()), torch.zeros(()))
+    assert float(empty) != float(empty)
