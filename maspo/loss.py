@@ -68,12 +68,10 @@ def policy_loss(
         if rollout_weights is not None:
             correction = only(rollout_weights.detach(), batch.mask)
             weights, slopes, values = (x * correction for x in (weights, slopes, values))
-    carried = finite(only(log_probs, batch.mask))
-    # The second summand is 0 in value and `slopes` in gradient.
-    token_losses = -(values + slopes * (carried - carried.detach()))
+    token_losses = -carry(values, slopes, log_probs, batch.mask)
     sizes = reduction_weights(batch.mask, reduction, denominator=denominator, max_length=max_length)
     return PolicyLoss(
-        loss=reduce_tokens(only(token_losses, batch.mask), sizes),
+        loss=reduce_tokens(token_losses, sizes),
         weights=only(weights, batch.mask),
         metrics=gate_metrics(batch, terms),
     )
@@ -83,3 +81,12 @@ def slope(batch: TokenBatch, terms: Terms) -> Tensor:
     """Give c, `[batch, time]`: the coefficient on ∇log π that is the gradient of every objective."""
     c = terms.weights * batch.advantages
     return c if terms.offsets is None else c + terms.offsets
+
+
+def carry(values: Tensor, slopes: Tensor, log_probs: Tensor, mask: Tensor) -> Tensor:
+    """Make a tensor that is `values` and whose derivative by `log_probs` is `slopes`, 0 under the mask.
+
+    All are `[batch, time]`; `values` and `slopes` are constants.
+    """
+    x = finite(only(log_probs, mask))
+    return only(values + slopes * (x - x.detach()), mask)

@@ -1,0 +1,1 @@
+"""Bridges to training frameworks; each is imported only inside its own folder."""

@@ -1,0 +1,111 @@
+"""TRL's GRPOConfig with the objective as a value of its own."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from trl import GRPOConfig
+
+from maspo.core.objective import Objective
+from maspo.errors import InputError
+from maspo.objectives import MASPO
+
+LOSS_TYPES = {
+    "token-mean": "dapo",
+    "seq-mean-token-mean": "grpo",
+    "seq-mean-token-sum": "luspo",
+    "seq-mean-token-sum-norm": "dr_grpo",
+}
+"""TRL's word for each reduction; the fifth it may be, bnpo, is a token mean per micro-batch."""
+
+OWNED_BY_THE_OBJECTIVE = (
+    "epsilon",
+    "epsilon_high",
+    "delta",
+    "importance_sampling_level",
+    "sapo_temperature_pos",
+    "sapo_temperature_neg",
+    "vespo_k_pos",
+    "vespo_lambda_pos",
+    "vespo_k_neg",
+    "vespo_lambda_neg",
+)
+"""Settings of TRL's own losses: with an objective in their place they would do nothing."""
+
+DEFAULT_UPDATES = 4
+
+
+@dataclass
+class MASPOConfig(GRPOConfig):
+    """GRPOConfig, plus which objective to optimise and how often per rollout.
+
+    `loss_type` selects the normaliser alone: dapo, bnpo, grpo, luspo or dr_grpo. The settings of
+    TRL's own losses (`epsilon`, `delta`, ...) are refused; they are fields of the objective.
+    Raises InputError for these, and under `strict` for a set-up in which no gate can act.
+    """
+
+    objective: Objective = field(default_factory=MASPO)
+    """What to optimise, for example `maspo.MASPO(alpha=0.5)`."""
+
+    updates_per_rollout: int | None = None
+    """Optimizer steps on each generation batch; sets `steps_per_generation`. Without it and without
+    TRL's own two settings it is 4."""
+
+    strict: bool = False
+    """Refuse what is otherwise only warned of."""
+
+    def __post_init__(self) -> None:
+        """Check what TRL cannot know of, then let it check the rest."""
+        if not isinstance(self.objective, Objective):
+            raise InputError(
+                f"objective must be a value such as maspo.MASPO(alpha=0.5), not {self.objective!r}"
+            )
+        self._refuse_settings_without_effect()
+        given = self.generation_batch_size or self.steps_per_generation
+        if self.updates_per_rollout is not None and given:
+            raise InputError(
+                "updates_per_rollout sets steps_per_generation: give only one of "
+                "updates_per_rollout, steps_per_generation and generation_batch_size"
+            )
+        if not given:
+            updates = (
+                DEFAULT_UPDATES if self.updates_per_rollout is None else self.updates_per_rollout
+            )
+            self.steps_per_generation = updates * self.gradient_accumulation_steps
+        super().__post_init__()
+        self.updates_per_rollout = self._count_updates()
+        if self.updates_per_rollout <= 1:
+            self.complain(
+                "with 1 update per rollout every ratio is 1 and no gate acts: all objectives give the "
+                "same gradient; raise updates_per_rollout (the MASPO paper uses 16)"
+            )
+
+    def _refuse_settings_without_effect(self) -> None:
+        defaults = {f.name: f.default for f in fields(GRPOConfig)}
+        for name in OWNED_BY_THE_OBJECTIVE:
+            if getattr(self, name) != defaults[name]:
+                raise InputError(
+                    f"{name} belongs to TRL's own losses and would do nothing here; "
+                    f"set it on the objective: {self.objective!r}"
+                )
+        if self.loss_type not in (*LOSS_TYPES.values(), "bnpo"):
+            raise InputError(
+                f"loss_type={self.loss_type!r} names an objective; here it selects the normaliser, "
+                f"one of {', '.join(LOSS_TYPES.values())} or bnpo, and `objective` the rest"
+            )
+
+    def _count_updates(self) -> int:
+        steps = (self.steps_per_generation or 1) * self.num_iterations
+        return max(1, steps // self.gradient_accumulation_steps)
+
+    def complain(self, sentence: str) -> None:
+        """Warn, or under `strict` raise InputError."""
+        if self.strict:
+            raise InputError(sentence)
+        warnings.warn(sentence, stacklevel=4)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in TrainingArguments, with the objective in words."""
+        return {**super().to_dict(), "objective": repr(self.objective)}

@@ -1,0 +1,160 @@
+"""GRPOTrainer with its policy term replaced by an objective of the library.
+
+TRL's `_compute_loss` runs the model first and reads the advantages and the old log-probabilities
+after that. So the objective is put in between: once the log-probabilities of a loss pass are known,
+the batch gets advantages A' for which TRL's own surrogate, ratio times A', has the value and the
+gradient of the objective, and TRL's clip is opened. TRL does all the rest with its own code: KL to
+the reference (its bias correction sees the true ratio), vLLM importance sampling, off-policy mask,
+entropy bonus and mask, normalisers, metrics. `tests/test_trl_contract.py` pins what this relies on.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from trl import GRPOTrainer
+
+from maspo.core.batch import MAX_LOG_RATIO, TokenBatch
+from maspo.core.diagnostics import Mean, gate_metrics
+from maspo.core.objective import Terms
+from maspo.engines.trl.collapse import CollapseWarning
+from maspo.engines.trl.config import MASPOConfig
+from maspo.errors import InputError
+from maspo.loss import carry, slope
+
+
+class MASPOTrainer(GRPOTrainer):
+    """Trains with `args.objective`; everything else is GRPOTrainer.
+
+    Logs what the gate did under `maspo/...` (see `maspo.core.diagnostics.gate_metrics`), exact over
+    micro-batches and processes. TRL's `clip_ratio/...` count the tokens whose gradient the objective
+    cuts to zero, which for GRPO are the clipped ones.
+
+    Raises InputError where a reward is NaN or infinite.
+    """
+
+    args: MASPOConfig
+
+    _tag_names = ["trl", "grpo", "maspo"]
+    _name = "MASPO"
+    _paper = {
+        "title": "MASPO: Unifying Gradient Utilization, Probability Mass, and Signal Reliability for Robust "
+        "and Sample-Efficient LLM Reasoning",
+        "id": "2602.17550",
+        "citation": textwrap.dedent("""\
+            @inproceedings{fu2026maspo,
+                title     = {{MASPO}: Unifying Gradient Utilization, Probability Mass, and Signal Reliability for Robust and Sample-Efficient {LLM} Reasoning},
+                author    = {Fu, Xiaoliang and Lin, Jiaye and Fang, Yangyi and Zheng, Binbin and Hu, Chaowen and Shao, Zekai and Qin, Cong and Pan, Lu and Zeng, Ke and Cai, Xunliang},
+                booktitle = {Proceedings of the 64th Annual Meeting of the Association for Computational Linguistics},
+                year      = 2026,
+                eprint    = {arXiv:2602.17550},
+            }"""),  # noqa: E501
+    }
+
+    def __init__(
+        self, model: Any, reward_funcs: Any = None, args: Any = None, **kwargs: Any
+    ) -> None:
+        """Take what GRPOTrainer takes, with a MASPOConfig for `args`."""
+        if not isinstance(args, MASPOConfig):
+            raise InputError(f"args must be a MASPOConfig, not {type(args).__name__}")
+        self._loss_inputs: dict[str, Any] | None = None
+        self._gate_totals: dict[str, dict[str, Mean]] = {"train": {}, "eval": {}}
+        super().__init__(model, reward_funcs, args, **kwargs)
+        self.epsilon_low = self.epsilon_high = math.inf
+        for advice in args.objective.advice(parameters=self.model.num_parameters()):
+            args.complain(advice)
+        self.add_callback(CollapseWarning(args.objective.when_unstable))
+
+    def _compute_loss(self, model: Any, inputs: Mapping[str, Any]) -> Tensor:
+        # A copy, because a generation batch is used again in every iteration on it.
+        self._loss_inputs = dict(inputs)
+        try:
+            loss = super()._compute_loss(model, self._loss_inputs)
+        finally:
+            self._loss_inputs = None
+        self._correct_clip_ratios()
+        return loss
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+        result = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        if self._loss_inputs is not None:  # not for the passes that score old and reference policy
+            self._install_objective(self._loss_inputs, result[0], result[1])
+        return result
+
+    def _install_objective(
+        self, inputs: dict[str, Any], log_probs: Tensor, entropies: Tensor
+    ) -> None:
+        """Give the batch advantages and old log-probabilities that make TRL's loss the objective's."""
+        mask = inputs["completion_mask"]
+        if "tool_mask" in inputs:
+            mask = mask * inputs["tool_mask"]
+        old = inputs.get("old_per_token_logps")
+        old = log_probs.detach() if old is None else old
+        batch = TokenBatch.clean(log_probs, old, inputs["advantages"], mask, entropies)
+        with torch.no_grad():
+            terms = self.args.objective.terms(batch)
+            # TRL multiplies A' by the ratio, whose own slope already contributes the value.
+            extra = slope(batch, terms) - terms.surrogate
+        inputs["advantages"] = carry(terms.surrogate, extra, log_probs, batch.mask) / batch.ratio
+        bounded = batch.log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
+        inputs["old_per_token_logps"] = log_probs.detach() - bounded
+        self._record(batch, terms)
+
+    def _record(self, batch: TokenBatch, terms: Terms) -> None:
+        """Add what the gate did to the running totals, and keep which tokens it cut off."""
+        totals = self._gate_totals[self._mode]
+        found = gate_metrics(batch, terms)
+        self._gate_totals[self._mode] = {
+            name: totals[name] + mean if name in totals else mean for name, mean in found.items()
+        }
+        cut = batch.mask & (terms.weights == 0)
+        low = cut & (batch.advantages < 0) & (batch.ratio < 1)
+        high = cut & (batch.advantages > 0) & (batch.ratio > 1)
+        self._cut = low, high, batch.mask
+
+    def _correct_clip_ratios(self) -> None:
+        """Put the tokens that the objective cut off in place of those that TRL's open clip did not."""
+        low, high, mask = self._cut
+        sums = torch.stack([low.sum(), high.sum(), (low | high).sum(), mask.sum()]).float()
+        *counts, tokens = self.accelerator.reduce(sums, reduction="sum").tolist()
+        rows = self.accelerator.gather(torch.stack([low.sum(1), high.sum(1), mask.sum(1)], dim=1))
+        rows = rows[rows[:, 2] > 0]
+        values = dict(zip(("low_mean", "high_mean", "region_mean"), counts, strict=True))
+        values = {name: count / max(tokens, 1.0) for name, count in values.items()}
+        values["low_min"] = (rows[:, 0] / rows[:, 2]).min().item() if len(rows) else math.nan
+        values["high_max"] = (rows[:, 1] / rows[:, 2]).max().item() if len(rows) else math.nan
+        for name, value in values.items():
+            self._metrics[self._mode][f"clip_ratio/{name}"][-1] = value
+
+    @property
+    def _mode(self) -> str:
+        return "train" if self.model.training else "eval"
+
+    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
+        rewards = super()._calculate_rewards(*args, **kwargs)
+        # None of one function among several abstains; a row without any reward spoils its group.
+        lost = rewards.isnan().all(1) | rewards.isinf().any(1)
+        if lost.any():
+            row = int(lost.nonzero()[0])
+            given = dict(zip(self.reward_func_names, rewards[row].tolist(), strict=True))
+            raise InputError(f"completion {row} of the batch has no finite reward: {given}")
+        return rewards
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the gate's metrics, pooled over micro-batches and processes, to the log."""
+        totals, self._gate_totals[self._mode] = self._gate_totals[self._mode], {}
+        if totals:
+            sums = torch.stack(
+                [torch.stack([m.total, m.weight.to(m.total)]) for m in totals.values()]
+            )
+            sums = self.accelerator.reduce(sums, reduction="sum")
+            prefix = "eval_" if self._mode == "eval" else ""
+            for name, (total, weight) in zip(totals, sums.tolist(), strict=True):
+                if weight:
+                    logs[prefix + name] = total / weight
+        super().log(logs, start_time)
