@@ -36,6 +36,8 @@ class Objective(ABC):
     It never sums: reduction, normalisation and the model are the caller's.
     """
 
+    title: ClassVar[str]
+    """As people write it."""
     arxiv: ClassVar[str]
     """Where the method was published."""
     radius: ClassVar[str]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from maspo.core.objective import Objective
@@ -31,4 +31,12 @@ def make_objective(name: str, **hyperparameters: Any) -> Objective:
     return OBJECTIVES[name](**hyperparameters)
 
 
-__all__ = ["GRPO", "MASPO", "OBJECTIVES", "SAPO", "ClipHigher", "DualClip", "make_objective"]
+def describe_objective(objective: Objective) -> dict[str, Any]:
+    """Give name, title, the first sentence of the docstring, and all settings, as plain data."""
+    names = [name for name, kind in OBJECTIVES.items() if kind is type(objective)]
+    about = (type(objective).__doc__ or "").partition("\n")[0]
+    named = {"name": names[0] if names else type(objective).__name__}
+    return {**named, "title": objective.title, "about": about, **asdict(objective)}
+
+
+__all__ = ["GRPO", "MASPO", "OBJECTIVES", "SAPO", "ClipHigher", "DualClip", "describe_objective", "make_objective"]

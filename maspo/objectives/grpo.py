@@ -25,6 +25,7 @@ class GRPO(GatedObjective):
     sequences of the paper are axes of their own here.
     """
 
+    title: ClassVar[str] = "GRPO"
     arxiv: ClassVar[str] = "2402.03300"
     radius: ClassVar[str] = "constant ε"
     when_unstable: ClassVar[str] = "lower the learning rate or set cap"
@@ -51,6 +52,7 @@ class ClipHigher(GRPO):
     their own.
     """
 
+    title: ClassVar[str] = "Clip-Higher"
     arxiv: ClassVar[str] = "2503.14476"
     epsilon_high: float = setting(
         0.28, "ε_high", "how far above 1 a ratio keeps its gradient, with A > 0", low=0
@@ -67,6 +69,7 @@ class DualClip(GRPO):
     Source: arXiv:1912.09729, c = 3 as there and in verl (`clip_ratio_c`); TRL calls c `delta`.
     """
 
+    title: ClassVar[str] = "Dual-clip PPO"
     arxiv: ClassVar[str] = "1912.09729"
     cap: float | None = setting(
         3.0,

@@ -36,6 +36,7 @@ class MASPO(GatedObjective):
     alpha=0 is blind to probability mass, beta_pos=beta_neg=0 to the size of the advantage.
     """
 
+    title: ClassVar[str] = "MASPO"
     arxiv: ClassVar[str] = "2602.17550"
     radius: ClassVar[str] = "σ_base / π_old^α, times the risk factor of A"
     when_unstable: ClassVar[str] = "lower alpha or beta_pos and beta_neg"

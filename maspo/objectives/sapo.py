@@ -26,6 +26,7 @@ class SAPO(GatedObjective):
     reduction is the caller's.
     """
 
+    title: ClassVar[str] = "SAPO"
     arxiv: ClassVar[str] = "2511.20347"
     radius: ClassVar[str] = "1/τ by sign of A"
 

@@ -1,0 +1,235 @@
+"""One HTML page on a training run: what it reached, how, and the answers before and after."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
+from maspo.errors import InputError
+from maspo.lab import words
+from maspo.lab.charts import present, running_mean
+from maspo.lab.plots import training_figures
+
+TEMPLATES = Path(__file__).parent / "templates"
+OUTCOMES = ("correct", "wrong", "unparsable", "timeout", "error")
+# What keeps the page light: a browser must open it at once, even on a phone.
+MAX_POINTS = 800
+MAX_PROBLEMS = 200
+MAX_CHARACTERS = 600_000
+HEAD, TAIL = 2500, 1500
+
+
+def write_report(run: Path) -> Path:
+    """Write `report.html` and `plots/*.png` into a run folder and return the page's path.
+
+    The page is one file that needs no network. A part of the run that is not there yet (metrics,
+    samples after training, summary) is left out. Raises InputError where `run` is not a folder or
+    one of its files is not JSON.
+    """
+    if not run.is_dir():
+        raise InputError(f"{run} is not a run folder; give the folder that a training run wrote.")
+    rows = _read_lines(run / "metrics.jsonl")
+    for name, figure in training_figures(rows).items():
+        (run / "plots").mkdir(exist_ok=True)
+        figure.savefig(run / "plots" / f"{name}.png")
+    page = run / "report.html"
+    # Model output may hold lone surrogates, which UTF-8 cannot carry.
+    page.write_bytes(_render(run, rows).encode("utf-8", errors="replace"))
+    return page
+
+
+def _render(run: Path, rows: list[dict]) -> str:
+    summary = _read_json(run / "summary.json")
+    before = _read_lines(run / "samples" / "before.jsonl")
+    after = _read_lines(run / "samples" / "after.jsonl")
+    problems = _problems(before, after)
+    style = (TEMPLATES / "report.css").read_text("utf-8")
+    script = (TEMPLATES / "report.js").read_text("utf-8")
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
+    environment.trim_blocks = environment.lstrip_blocks = True
+    recipe = run / "recipe.yaml"
+    return environment.get_template("report.html.j2").render(
+        run=run.resolve().name,
+        summary=summary,
+        words=words,
+        headline=words.headline(summary),
+        verdict=words.verdict(summary),
+        gate=words.gate_words(summary, rows),
+        scores=words.scores(summary),
+        outcomes=OUTCOMES,
+        charts=_charts(rows),
+        problems=problems,
+        problem_count=len({line["problem_id"] for line in (*before, *after)}),
+        sample_count=len(before) + len(after),
+        provenance=_flat(_read_json(run / "provenance.json")),
+        recipe=recipe.read_text("utf-8") if recipe.exists() else "",
+        style=Markup(style),
+        script=Markup(script),
+        # Only this one script may run, whatever a model wrote.
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is not JSON: {error}.") from None
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    lines = []
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                lines.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise InputError(f"{path}, line {number}, is not JSON: {error}.") from None
+    return lines
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in values.items():
+        flat |= (
+            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
+    return flat
+
+
+# --- curves ----------------------------------------------------------------------------------
+
+
+def _charts(rows: Sequence[dict]) -> dict[str, Any]:
+    """Make the data of the interactive curves: `x` by name, and the charts with their series.
+
+    A long run is thinned: each point is then the mean of `stride` logged lines.
+    """
+    stride = -(-len(rows) // MAX_POINTS) or 1
+
+    def column(key: str) -> list[float | None]:
+        return [row.get(key) for row in rows]
+
+    def thin(values: Sequence[float | None]) -> list[float | None]:
+        chunks = (values[start : start + stride] for start in range(0, len(values), stride))
+        known = ([v for v in chunk if v is not None] for chunk in chunks)
+        return [float(f"{fmean(chunk):.5g}") if chunk else None for chunk in known]
+
+    charts = []
+    for chart, series in present(rows):
+        lines = []
+        for one in series:
+            raw = column(one.metric)
+            low, high = (thin(column(key)) for key in one.band) if one.band else ([], [])
+            line = {"raw": thin(raw), "mean": thin(running_mean(raw)), "low": low, "high": high}
+            lines.append({"label": one.label, "color": one.color, **line})
+        looks = {"percent": chart.percent, "log": chart.log, "note": chart.note}
+        charts.append({"axis": chart.axis, "group": chart.group, "series": lines, **looks})
+    x = {"Optimizer step": thin(column("step"))}
+    if rows and all("seconds" in row for row in rows):
+        x["Seconds"] = thin(column("seconds"))
+    return {"x": x, "charts": charts, "stride": stride}
+
+
+# --- samples ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One answer of the model; `text` is None where the page has no room for it."""
+
+    index: int
+    outcome: str
+    tokens: int
+    finish: str
+    text: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A problem with its answers before and after training."""
+
+    id: str
+    prompt: str
+    answer: str
+    before: list[Sample]
+    after: list[Sample]
+
+    @property
+    def shown(self) -> int:
+        """Count the samples whose text is on the page."""
+        return sum(s.text is not None for s in (*self.before, *self.after))
+
+    @property
+    def change(self) -> str:
+        """Say which way the share of correct answers went: better, worse, same, or unknown."""
+        if not self.before or not self.after:
+            return "unknown"
+        old, new = _share_correct(self.before), _share_correct(self.after)
+        return "better" if new > old else "worse" if new < old else "same"
+
+
+def _share_correct(samples: Sequence[Sample]) -> float:
+    return sum(s.outcome == "correct" for s in samples) / len(samples)
+
+
+def _problems(before: Sequence[dict], after: Sequence[dict]) -> list[Problem]:
+    """Pair the samples by problem, in file order, as many problems as the page holds."""
+    pairs: dict[Any, tuple[list[dict], list[dict]]] = {}
+    for side, lines in enumerate((before, after)):
+        for line in lines:
+            pairs.setdefault(line["problem_id"], ([], []))[side].append(line)
+    kept = list(pairs.values())[:: -(-len(pairs) // MAX_PROBLEMS) or 1]
+    lines = [line for old, new in kept for line in (*old, *new)]
+    texts = _fitting_texts(lines)
+    samples = iter([_sample(line, text) for line, text in zip(lines, texts, strict=True)])
+    problems = []
+    for old, new in kept:
+        first = (old or new)[0]
+        problems.append(
+            Problem(
+                id=str(first["problem_id"]),
+                prompt=_shorten(first["prompt"]),
+                answer=str(first["answer"]),
+                before=list(islice(samples, len(old))),
+                after=list(islice(samples, len(new))),
+            )
+        )
+    return problems
+
+
+def _sample(line: dict, text: str | None) -> Sample:
+    fields = {key: line[key] for key in ("index", "outcome", "tokens", "finish")}
+    return Sample(text=text, **fields)
+
+
+def _fitting_texts(lines: Sequence[dict]) -> list[str | None]:
+    """Choose the texts that fit the page: every problem's first sample, then its second, ..."""
+    room = MAX_CHARACTERS
+    texts: list[str | None] = [None] * len(lines)
+    for number in sorted(range(len(lines)), key=lambda n: lines[n]["index"]):
+        text = _shorten(lines[number]["text"])
+        room -= len(text)
+        if room < 0:
+            break
+        texts[number] = text
+    return texts
+
+
+def _shorten(text: str) -> str:
+    left_out = len(text) - HEAD - TAIL
+    if left_out <= 0:
+        return text
+    return f"{text[:HEAD]}\n\n[… {left_out:,} characters left out …]\n\n{text[-TAIL:]}"

@@ -1,0 +1,124 @@
+"""The sentences of a report: what a run reached and what its gate did, from its own numbers."""
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+def percent(share: float, digits: int = 0) -> str:
+    """Write a share as a percentage."""
+    return f"{100 * share:.{digits}f}%"
+
+
+def points(difference: float, digits: int = 0) -> str:
+    """Write a difference of shares in signed percentage points, with a true minus."""
+    return f"{100 * difference:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def duration(seconds: float) -> str:
+    """Write a time so that a person can read it."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def scores(summary: Mapping[str, Any]) -> list[str]:
+    """List the measured scores, such as avg@8 and pass@8, in the order they were written."""
+    measured = {**(summary.get("before") or {}), **(summary.get("after") or {})}
+    return [key for key in measured if key.startswith(("avg@", "pass@"))]
+
+
+def headline(summary: Mapping[str, Any]) -> str:
+    """Say in one sentence what the run reached, as far as it was measured."""
+    before, after = summary.get("before") or {}, summary.get("after") or {}
+    names = scores(summary)
+    if not names:
+        return "This run was not evaluated, or has not finished."
+    score, with_method = names[0], _method(summary)
+    label = score.capitalize()
+    if score not in after:
+        return f"{label} was {percent(before[score])} before training{with_method}."
+    if score not in before:
+        return f"{label} is {percent(after[score])} after training{with_method}."
+    change, interval = after[score] - before[score], ""
+    digits = 0 if abs(change) >= 0.1 else 1
+    if score in (summary.get("difference") or {}):
+        change, low, high = summary["difference"][score]
+        interval = f", 95% interval {points(low, digits)} to {points(high, digits)}"
+    return (
+        f"{label} went from {percent(before[score], digits)} to {percent(after[score], digits)} "
+        f"({points(change, digits)} points{interval}){with_method}."
+    )
+
+
+def verdict(summary: Mapping[str, Any]) -> str | None:
+    """Warn when the interval of the first score's difference holds zero; None when it does not."""
+    first = next(iter(scores(summary)), None)
+    _, low, high = (summary.get("difference") or {}).get(first, (None, None, None))
+    if low is None or not low <= 0 <= high:
+        return None
+    return "The interval holds zero: this run alone shows no change."
+
+
+def _method(summary: Mapping[str, Any]) -> str:
+    words = ""
+    if seconds := summary.get("train_seconds"):
+        words += f" in {duration(seconds)} of training"
+    if title := (summary.get("objective") or {}).get("title"):
+        words += f" with {title}"
+    if updates := summary.get("updates_per_rollout"):
+        words += f", {updates} update{'s' if updates > 1 else ''} per rollout"
+    return words
+
+
+def limiter(summary: Mapping[str, Any]) -> str:
+    """Name what held tokens back in a run: a hard clip or a soft gate."""
+    return "clip" if (summary.get("objective") or {}).get("shape") == "hard" else "gate"
+
+
+def gate_words(summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Tell in a few sentences what the gate, or the clip, did to this run's tokens."""
+    what = limiter(summary)
+    active = _known(rows, "maspo/gate_active") or _known(rows, "clip_ratio/region_mean")
+    if not active:
+        return [f"This run logged nothing about its {what}."]
+    if max(active) == 0:
+        return [_idle(what, summary.get("updates_per_rollout"))]
+    top = max(active)
+    told = [
+        f"Over the run the {what} touched {_share(fmean(active))} of the tokens, "
+        f"and {_share(top)} at its busiest step."
+    ]
+    if gate := _known(rows, "maspo/gate_mean"):
+        told.append(
+            f"On average a token kept {percent(fmean(gate), 2)} of its weight "
+            f"({percent(min(gate), 2)} at the lowest step)."
+        )
+    if mass := _known(rows, "maspo/grad_mass_vs_clip"):
+        told.append(
+            f"The gradient mass kept was {fmean(mass):.2f} times "
+            "what GRPO's hard clip would have kept of the same tokens."
+        )
+    return told
+
+
+def _idle(what: str, updates: int | None) -> str:
+    if updates == 1:
+        why = (
+            "with one update per rollout the policy that learns is the one that sampled, "
+            "so every ratio is 1"
+        )
+    else:
+        why = "at no logged step did a token move far enough to lose 1% of its weight"
+    return (
+        f"The {what} never acted in this run: {why}. "
+        "In effect it trained with the plain policy gradient."
+    )
+
+
+def _share(share: float) -> str:
+    return percent(share, 0 if share >= 0.1 else 1 if share >= 0.001 else 3)
+
+
+def _known(rows: Sequence[Mapping[str, Any]], key: str) -> list[float]:
+    return [row[key] for row in rows if row.get(key) is not None]

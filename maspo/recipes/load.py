@@ -1,0 +1,108 @@
+"""From a file and `key=value` settings to a checked recipe."""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from maspo.errors import InputError, unknown
+from maspo.recipes.schema import Recipe
+
+SHIPPED = Path(str(files("maspo.recipes"))) / "shipped"
+
+
+def shipped_recipes() -> list[str]:
+    """List the recipes that come with the package."""
+    return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+
+
+def load_recipe(source: str, settings: Iterable[str] = ()) -> Recipe:
+    """Read a recipe from a file or by the name of a shipped one, then apply `key=value` settings.
+
+    A key names its sections, as in `training.learning_rate=1e-5`; the value is read as YAML.
+    Raises InputError, in one sentence, for anything that is not a valid recipe.
+    """
+    path = Path(source)
+    if not path.suffix:
+        if source not in shipped_recipes():
+            raise unknown("recipe", source, shipped_recipes())
+        path = SHIPPED / f"{source}.yaml"
+    if not path.is_file():
+        raise InputError(f"there is no recipe file {source}")
+    try:
+        content = yaml.load(path.read_text("utf-8"), _Loader)
+    except yaml.YAMLError as error:
+        raise InputError(f"{source} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{source} must hold keys and values, as `maspo recipes` shows")
+    for item in settings:
+        _apply(content, item)
+    return parse_recipe(content)
+
+
+def parse_recipe(content: dict[str, Any]) -> Recipe:
+    """Check a recipe given as plain data; InputError names the first thing wrong with it."""
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise _sentence(error) from None
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Write a recipe as YAML, every default spelled out."""
+    return yaml.safe_dump(recipe.model_dump(), sort_keys=False, allow_unicode=True)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which 1e-6 is a number, as everybody expects; YAML 1.1 wants 1.0e-6."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"),
+    list("-+0123456789"),
+)
+
+
+def _apply(content: dict[str, Any], item: str) -> None:
+    key, equals, value = item.partition("=")
+    if not equals:
+        raise InputError(f"--set takes key=value, not {item!r}")
+    *sections, last = key.split(".")
+    for section in sections:
+        content = content.setdefault(section, {})
+        if not isinstance(content, dict):
+            raise InputError(f"{key}: {section} is no section")
+    try:
+        content[last] = yaml.load(value, _Loader)
+    except yaml.YAMLError:
+        raise InputError(f"the value in {item!r} is not YAML") from None
+
+
+def _sentence(error: ValidationError) -> InputError:
+    """Turn pydantic's first complaint into one sentence."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return unknown("recipe key", where, _neighbours(first["loc"]))
+    if first["type"] == "value_error":
+        return InputError(str(first["ctx"]["error"]))
+    return InputError(f"{where}: {first['msg']}, not {first['input']!r}")
+
+
+def _neighbours(location: tuple[int | str, ...]) -> list[str]:
+    """List the keys that stand where an unknown one was given."""
+    section: Any = Recipe
+    for part in location[:-1]:
+        annotation = section.model_fields[part].annotation
+        options = get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+        section = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
+    prefix = "".join(f"{part}." for part in location[:-1])
+    return [prefix + name for name in section.model_fields]

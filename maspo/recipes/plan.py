@@ -1,0 +1,42 @@
+"""A recipe in plain words, before anything is loaded."""
+
+from __future__ import annotations
+
+from maspo.recipes.schema import Recipe
+
+
+def plan(recipe: Recipe, processes: int = 1) -> list[str]:
+    """Say what a run will do: prompts, completions, micro-batches, updates, and what will not work."""
+    rollout, training = recipe.rollout, recipe.training
+    updates, micro = training.updates_per_rollout, training.micro_batch
+    passes = recipe.completions_per_update // (micro * processes)
+    steps = training.rollouts * updates
+    lines = [
+        f"model      {recipe.model.source}" + (", LoRA adapters" if recipe.model.lora else ""),
+        f"data       {recipe.data.source}",
+        f"objective  {recipe.make_objective()!r}",
+        f"rollout    {rollout.prompts} prompts x {rollout.samples} samples = {recipe.completions} "
+        f"completions of at most {rollout.max_completion_tokens} tokens",
+        f"updates    {updates} per rollout, each on {recipe.completions_per_update} completions in "
+        f"{passes} micro-batch{'es' if passes > 1 else ''} of {micro}"
+        + (f" on each of {processes} processes" if processes > 1 else ""),
+        f"training   {training.rollouts} rollouts = {steps} optimizer steps on "
+        f"{training.rollouts * recipe.completions} completions, {training.reduction}",
+        f"evaluation {recipe.evaluation.data.limit or 'all'} problems x {recipe.evaluation.samples} "
+        "samples, before and after",
+    ]
+    return lines + [f"warning    {text}" for text in warnings_of(recipe)]
+
+
+def warnings_of(recipe: Recipe) -> list[str]:
+    """List what is known to be wrong with a recipe that is nevertheless valid."""
+    found = recipe.make_objective().advice()
+    if recipe.training.updates_per_rollout == 1:
+        found.append(INERT)
+    return found
+
+
+INERT = (
+    "with 1 update per rollout every ratio is 1 and no gate acts: all objectives give the same "
+    "gradient; raise updates_per_rollout (the MASPO paper uses 16)"
+)

@@ -1,0 +1,172 @@
+"""The one schema of a training run, strict: a key it does not know is an error."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from maspo.core.objective import Objective
+from maspo.core.reduction import REDUCTIONS
+from maspo.objectives import make_objective
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class Section(BaseModel):
+    """A part of a recipe."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Lora(Section):
+    """Low-rank adapters instead of all weights."""
+
+    rank: Count = 16
+    alpha: Positive = 32
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    target: str | list[str] = "all-linear"
+    """Names of the layers that get one, as in PEFT."""
+
+
+class Model(Section):
+    """Which model is trained."""
+
+    source: str = "embedded"
+    """`embedded`, a hub id, a local folder, or a .gguf file."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the weights; for that of the arithmetic see `training.precision`."""
+    lora: Lora | None = None
+
+
+class Data(Section):
+    """Which problems; see `maspo.data.load_problems`."""
+
+    source: str = "arithmetic"
+    """`arithmetic`, `reasoning-gym:<task>`, a .jsonl or .parquet file, or a hub id."""
+    split: str | None = None
+    limit: Count | None = None
+    """How many problems are taken, or made by a generator."""
+    seed: int | None = None
+    """Shuffles before `limit`; for a generator, which problems it draws."""
+    template: str = "{problem}"
+    """What the user says; `{problem}` is replaced."""
+    columns: dict[str, str] | None = None
+    """Names of the columns `prompt`, `answer` and `id`, where they are not found by themselves."""
+    max_prompt_tokens: Count | None = None
+    """Problems with a longer prompt are left out."""
+
+
+class Rollout(Section):
+    """What is sampled before the policy is updated."""
+
+    prompts: Count = 16
+    samples: Annotated[int, Field(ge=2)] = 8
+    """Completions of each prompt, the group over which rewards are compared."""
+    temperature: Positive = 1.0
+    top_p: Share = 1.0
+    max_completion_tokens: Count = 256
+    engine: Literal["transformers", "vllm"] = "transformers"
+
+
+class Training(Section):
+    """How the policy is updated."""
+
+    rollouts: Count = 100
+    updates_per_rollout: Count = 4
+    """Optimizer steps on each rollout; with 1 no gate acts."""
+    micro_batch: Count = 32
+    """Completions in one forward and backward pass of one process."""
+    learning_rate: Positive = 1e-6
+    schedule: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "constant"
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    max_grad_norm: Positive = 1.0
+    reduction: Literal[
+        "token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "seq-mean-token-sum-norm"
+    ] = "token-mean"
+    scale_rewards: Literal["group", "batch", "none"] = "group"
+    """Divide centred rewards by the standard deviation of their group, of the batch, or not."""
+    kl: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the KL divergence from the initial model; 0 spares the reference model."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the arithmetic; auto is bfloat16 on GPUs that have it."""
+    gradient_checkpointing: bool = False
+    save_every: Count | None = None
+    """Rollouts between checkpoints; none are kept without it."""
+
+
+class Evaluation(Section):
+    """How the model is judged, before and after."""
+
+    data: Data = Data(split="test", limit=128)
+    samples: Annotated[int, Field(ge=1)] = 8
+    """Completions of each problem: the k of avg@k and pass@k."""
+    temperature: Annotated[float, Field(ge=0)] = 1.0
+    top_p: Share = 1.0
+    batch_size: Count = 256
+    """Completions sampled at once."""
+
+
+class Reward(Section):
+    """How answers are checked."""
+
+    time_limit: Positive = 5.0
+    """Seconds of wall clock for one answer."""
+    workers: Count = 2
+
+
+class Recipe(Section):
+    """A training run, whole."""
+
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$")] = "run"
+    about: str = ""
+    seed: int = 0
+    model: Model = Model()
+    data: Data = Data()
+    objective: dict[str, Any] = {"name": "maspo"}
+    """`name`, one of `maspo objectives`, and its hyperparameters."""
+    rollout: Rollout = Rollout()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    reward: Reward = Reward()
+    trl: dict[str, Any] = {}
+    """Any further setting of TRL's GRPOConfig, by its name there."""
+
+    def make_objective(self) -> Objective:
+        """Make the objective; InputError where its name or a hyperparameter is wrong."""
+        return make_objective(**{"name": "maspo", **self.objective})
+
+    @property
+    def completions(self) -> int:
+        """Completions in a rollout."""
+        return self.rollout.prompts * self.rollout.samples
+
+    @property
+    def completions_per_update(self) -> int:
+        """Completions in an optimizer step."""
+        return self.completions // self.training.updates_per_rollout
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Recipe:
+        check_division(self, processes=1)
+        self.make_objective()
+        return self
+
+
+def check_division(recipe: Recipe, processes: int) -> None:
+    """Raise ValueError where a rollout cannot be dealt out evenly to updates and micro-batches."""
+    updates, micro = recipe.training.updates_per_rollout, recipe.training.micro_batch
+    total = f"{recipe.rollout.prompts} prompts x {recipe.rollout.samples} samples = {recipe.completions}"
+    if recipe.completions % updates:
+        raise ValueError(f"{total} completions cannot be divided into {updates} updates per rollout")
+    if recipe.completions_per_update % (micro * processes):
+        by = f"{processes} processes x micro_batch {micro}" if processes > 1 else f"micro_batch {micro}"
+        raise ValueError(
+            f"{total} completions make updates of {recipe.completions_per_update}, which {by} does not divide"
+        )
+
+
+assert set(REDUCTIONS) == set(Training.model_fields["reduction"].annotation.__args__)  # type: ignore
