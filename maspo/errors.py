@@ -12,5 +12,6 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> InputError:
     """Build the error for a name that is not among the `known` ones, with the nearest of them."""
     names = sorted(known)
     near = difflib.get_close_matches(given, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}."
+    listed = ", ".join(names) if len(names) <= 30 else f"{len(names)} others"
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {listed}"
     return InputError(f"unknown {kind} {given!r}; {hint}")

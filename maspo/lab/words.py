@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+
 def percent(share: float, digits: int = 0) -> str:
     """Write a share as a percentage."""
     return f"{100 * share:.{digits}f}%"

@@ -1,6 +1,5 @@
 """Models: where they come from and how they are loaded."""
 
-from pathlib import Path
+from maspo.models.load import EMBEDDED, load_model
 
-EMBEDDED = Path(__file__).parent / "embedded"
-"""Folder of the small language model that comes with the package, in Hugging Face format."""
+__all__ = ["EMBEDDED", "load_model"]

@@ -39,4 +39,13 @@ def describe_objective(objective: Objective) -> dict[str, Any]:
     return {**named, "title": objective.title, "about": about, **asdict(objective)}
 
 
-__all__ = ["GRPO", "MASPO", "OBJECTIVES", "SAPO", "ClipHigher", "DualClip", "describe_objective", "make_objective"]
+__all__ = [
+    "GRPO",
+    "MASPO",
+    "OBJECTIVES",
+    "SAPO",
+    "ClipHigher",
+    "DualClip",
+    "describe_objective",
+    "make_objective",
+]

@@ -30,7 +30,7 @@ def load_recipe(source: str, settings: Iterable[str] = ()) -> Recipe:
     Raises InputError, in one sentence, for anything that is not a valid recipe.
     """
     path = Path(source)
-    if not path.suffix:
+    if path.suffix not in (".yaml", ".yml"):
         if source not in shipped_recipes():
             raise unknown("recipe", source, shipped_recipes())
         path = SHIPPED / f"{source}.yaml"

@@ -161,9 +161,15 @@ def check_division(recipe: Recipe, processes: int) -> None:
     updates, micro = recipe.training.updates_per_rollout, recipe.training.micro_batch
     total = f"{recipe.rollout.prompts} prompts x {recipe.rollout.samples} samples = {recipe.completions}"
     if recipe.completions % updates:
-        raise ValueError(f"{total} completions cannot be divided into {updates} updates per rollout")
+        raise ValueError(
+            f"{total} completions cannot be divided into {updates} updates per rollout"
+        )
     if recipe.completions_per_update % (micro * processes):
-        by = f"{processes} processes x micro_batch {micro}" if processes > 1 else f"micro_batch {micro}"
+        by = (
+            f"{processes} processes x micro_batch {micro}"
+            if processes > 1
+            else f"micro_batch {micro}"
+        )
         raise ValueError(
             f"{total} completions make updates of {recipe.completions_per_update}, which {by} does not divide"
         )

@@ -1,0 +1,5 @@
+"""`python -m maspo` is `maspo`."""
+
+from maspo.cli import main
+
+main()

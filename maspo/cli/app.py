@@ -1,0 +1,109 @@
+"""The commands."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="MASPO and its rivals: train language models with verifiable rewards, and see what it did.",
+)
+console = Console()
+
+RecipeName = Annotated[str, typer.Argument(help="A YAML file, or one of `maspo recipes`.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a key, as training.learning_rate=1e-5."
+    ),
+]
+
+
+@app.command()
+def train(
+    recipe: RecipeName = "quickstart",
+    set_: Settings = None,
+    out: Annotated[
+        str | None, typer.Option(help="Folder of the run; it must be empty or new.")
+    ] = None,
+    strict: Annotated[bool, typer.Option(help="Refuse what is otherwise only warned of.")] = False,
+) -> None:
+    """Evaluate, train, evaluate again; without arguments the quickstart, on any computer."""
+    from maspo.lab.folder import RunFolder
+    from maspo.recipes import load_recipe, plan
+
+    chosen = load_recipe(recipe, set_ or [])
+    folder = RunFolder.choose(out, chosen.name)
+    for line in plan(chosen):
+        console.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
+    quiet()
+    from maspo.lab.console import Screen
+    from maspo.lab.run import run_recipe
+
+    path = run_recipe(chosen, folder, Screen(console), strict=strict)
+    console.print(
+        f"\nrun folder [bold]{path}[/bold], report {path / 'report.html'}", highlight=False
+    )
+
+
+@app.command()
+def plan(recipe: RecipeName = "quickstart", set_: Settings = None) -> None:
+    """Say in plain words what a recipe will do, before anything is loaded."""
+    from maspo.recipes import load_recipe
+    from maspo.recipes import plan as describe
+
+    for line in describe(load_recipe(recipe, set_ or [])):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command()
+def recipes() -> None:
+    """List the recipes that come with the package."""
+    from maspo.recipes import load_recipe, shipped_recipes
+
+    for name in shipped_recipes():
+        console.print(
+            f"[bold]{name}[/bold]\n    {load_recipe(name).about.strip()}", highlight=False
+        )
+
+
+@app.command()
+def objectives(
+    name: Annotated[str | None, typer.Argument(help="Show this one with all its settings.")] = None,
+) -> None:
+    """List the objectives, or show one: equation, source, settings."""
+    from maspo.cli.show import show_objective, show_objectives
+
+    if name is None:
+        show_objectives(console)
+    else:
+        show_objective(console, name)
+
+
+@app.command()
+def doctor() -> None:
+    """Check versions and devices, and prove on two tokens which objective is live."""
+    quiet()
+    from maspo.cli.doctor import examine
+
+    if not examine(console):
+        raise typer.Exit(1)
+
+
+def quiet() -> None:
+    """Keep the chatter of the frameworks out of the terminal; our own warnings stay."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    warnings.showwarning = lambda message, *_: console.print(f"warning: {message}", style="yellow")

@@ -1,0 +1,44 @@
+"""Objectives on the terminal, from their own docstrings and settings."""
+
+from __future__ import annotations
+
+import inspect
+
+from rich.console import Console
+from rich.table import Table
+
+from maspo.core.settings import settings_of
+from maspo.errors import unknown
+from maspo.objectives import OBJECTIVES
+
+
+def show_objectives(console: Console) -> None:
+    """List every objective with its equation and source."""
+    for name, kind in OBJECTIVES.items():
+        first, _, rest = inspect.cleandoc(kind.__doc__ or "").partition("\n\n")
+        equation = rest.partition("\n\n")[0]
+        console.print(
+            f"[bold]{name}[/bold]  {first}  [dim]arXiv:{kind.arxiv}[/dim]",
+            highlight=False,
+            soft_wrap=True,
+        )
+        console.print(equation + "\n", highlight=False, markup=False, soft_wrap=True)
+
+
+def show_objective(console: Console, name: str) -> None:
+    """Show one objective: docstring, then every setting with symbol, default, range and meaning."""
+    if name not in OBJECTIVES:
+        raise unknown("objective", name, OBJECTIVES)
+    kind = OBJECTIVES[name]
+    console.print(f"[bold]{name}[/bold]  https://arxiv.org/abs/{kind.arxiv}\n", highlight=False)
+    console.print(
+        inspect.cleandoc(kind.__doc__ or ""), highlight=False, markup=False, soft_wrap=True
+    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("setting", "symbol", "default", "allowed", "meaning"):
+        table.add_column(column, overflow="fold")
+    for field, known in settings_of(kind):
+        choices = "true or false" if isinstance(field.default, bool) else known.span
+        table.add_row(field.name, known.symbol, str(field.default).lower(), choices, known.doc)
+    console.print()
+    console.print(table)

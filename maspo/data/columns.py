@@ -1,0 +1,149 @@
+r"""From the rows of some data set to `Problem`s: which columns, which text is the gold answer."""
+
+import difflib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from maspo.data.problems import Problem
+from maspo.errors import InputError, unknown
+from maspo.rewards.extract import closing_brace
+
+Row = Mapping[str, Any]
+
+KNOWN_COLUMNS = {
+    "id": ("id", "unique_id"),
+    "prompt": ("prompt", "problem", "question"),
+    "answer": ("answer", "ground_truth", "reward_model", "solution"),
+}
+_PREFERRED_ANSWER = "answer_mv"  # a gold rewritten so that math-verify reads it as meant
+_PLACEHOLDER = "{problem}"
+
+
+def problems_from_rows(
+    rows: Sequence[Row], *, name: str, template: str, columns: Mapping[str, str] | None
+) -> list[Problem]:
+    """Normalise rows; `load_problems` documents the rules and the errors."""
+    if not rows:
+        raise InputError(f"{name} holds no problems")
+    found = list(dict.fromkeys(key for row in rows for key in row))
+    chosen = choose_columns(found, columns or {}, name)
+    problems = [
+        Problem(
+            id=_identifier(row, chosen["id"], f"{name}-{number}"),
+            prompt=_prompt(row.get(chosen["prompt"]), template, f"{name}, row {number}"),
+            answer=_answer(row, chosen["answer"], f"{name}, row {number}"),
+        )
+        for number, row in enumerate(rows)
+    ]
+    _check_unique([problem.id for problem in problems], name)
+    return problems
+
+
+def choose_columns(found: Sequence[str], asked: Mapping[str, str], name: str) -> dict[str, str]:
+    """Name the column of each role; the role `id` may be without one (then it is '')."""
+    for role in asked:
+        if role not in KNOWN_COLUMNS:
+            raise unknown("column role", role, KNOWN_COLUMNS)
+    chosen = {}
+    for role, names in KNOWN_COLUMNS.items():
+        wanted = (asked[role],) if role in asked else names
+        chosen[role] = next((column for column in wanted if column in found), "")
+        if not chosen[role] and (role in asked or role != "id"):
+            raise _missing_column(role, wanted, found, name)
+    return chosen
+
+
+def apply_template(template: str, text: str) -> str:
+    """Put the problem's text into the template; braces of LaTeX are left alone."""
+    return template.replace(_PLACEHOLDER, text)
+
+
+def check_template(template: str) -> None:
+    """Raise InputError for a template which the problem's text cannot enter exactly once."""
+    if template.count(_PLACEHOLDER) != 1:
+        raise InputError(f"the template must hold {_PLACEHOLDER} once: {template!r}")
+
+
+def gold_answer(text: str) -> str | None:
+    r"""Cut the gold out of an answer's text; None where a `\boxed{` in it is never closed.
+
+    What follows the last `####` (without thousands separators), else the content of the last
+    `\boxed{...}`, else the whole text.
+    """
+    if "####" in text:
+        return text.rsplit("####", 1)[1].replace(",", "").strip()
+    boxes = list(re.finditer(r"\\boxed\s*(?=\{)", text))
+    if not boxes:
+        return text.strip()
+    start = boxes[-1].end()
+    end = closing_brace(text, start)
+    return None if end is None else text[start + 1 : end].strip()
+
+
+def _missing_column(
+    role: str, wanted: Sequence[str], found: Sequence[str], name: str
+) -> InputError:
+    near = [match for column in wanted for match in difflib.get_close_matches(column, found, n=1)]
+    hint = f", the nearest is {near[0]!r}" if near else ""
+    return InputError(
+        f"{name} has no column {' or '.join(map(repr, wanted))} for the {role}; it has "
+        f"{', '.join(map(repr, found))}{hint}; name yours by columns={{{role!r}: ...}}"
+    )
+
+
+def _identifier(row: Row, column: str, default: str) -> str:
+    value = row.get(column) if column else None
+    return default if value is None else str(value)
+
+
+def _prompt(value: Any, template: str, where: str) -> tuple[dict[str, str], ...]:
+    if isinstance(value, str) and value.strip():
+        return ({"role": "user", "content": apply_template(template, value)},)
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        raise InputError(f"{where}: the prompt must be a text or a list of messages, not {value!r}")
+    messages = [_message(message, where) for message in value]
+    asked = [message for message in messages if message["role"] == "user"]
+    if not asked:
+        raise InputError(f"{where}: no message of the prompt has the role 'user'")
+    asked[-1]["content"] = apply_template(template, asked[-1]["content"])
+    return tuple(messages)
+
+
+def _message(message: Any, where: str) -> dict[str, str]:
+    match message:
+        case {"role": str(role), "content": str(content)}:
+            return {"role": role, "content": content}
+    raise InputError(f"{where}: a message needs 'role' and 'content' as texts, not {message!r}")
+
+
+def _answer(row: Row, column: str, where: str) -> str:
+    value = row.get(column)
+    if column == "reward_model" and isinstance(value, Mapping):
+        value = value.get("ground_truth")
+    if column == "answer" and row.get(_PREFERRED_ANSWER) is not None:
+        value = row[_PREFERRED_ANSWER]
+    if isinstance(value, str):
+        gold = gold_answer(value)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        gold = _number_text(value)
+    else:
+        gold = None
+    if not gold:
+        raise InputError(f"{where}: the answer must be a text or a number, not {value!r}")
+    return gold
+
+
+def _number_text(value: float) -> str:
+    """27.0 is '27'; never an exponent, which math-verify would read as Euler's number."""
+    return str(int(value)) if value == int(value) else format(Decimal(repr(value)), "f")
+
+
+def _check_unique(ids: Sequence[str], name: str) -> None:
+    first: dict[str, int] = {}
+    for number, identifier in enumerate(ids):
+        if first.setdefault(identifier, number) != number:
+            rows = f"{first[identifier]} and {number}"
+            raise InputError(f"{name}: rows {rows} share the id {identifier!r}")

@@ -1,0 +1,98 @@
+"""One door to every data set."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from maspo.data import sources
+from maspo.data.arithmetic import arithmetic_problems
+from maspo.data.columns import apply_template, check_template, problems_from_rows
+from maspo.data.problems import Problem
+from maspo.errors import InputError
+
+_GYM = "reasoning-gym:"
+
+
+def load_problems(
+    source: str,
+    *,
+    split: str | None = None,
+    limit: int | None = None,
+    seed: int | None = None,
+    template: str = "{problem}",
+    columns: Mapping[str, str] | None = None,
+) -> list[Problem]:
+    r"""Load checkable problems from a generator, a local file or the hub.
+
+    Args:
+        source: `arithmetic`, `reasoning-gym:<task>`, a path ending in .jsonl, .json or .parquet, or
+            a hub data set `owner/name` or `owner/name:config`.
+        split: "train" (also what None means) or another split of the source; a file has none.
+        limit: the most problems to take; for the two generators the number to make, and required.
+        seed: shuffles a file or hub data set before `limit` is applied (None keeps its order);
+            for the generators, which problems are drawn (None is 0).
+        template: what is asked; `{problem}` stands for the problem's text. In a prompt of several
+            messages the last user message is the problem's text.
+        columns: `{"prompt": ..., "answer": ..., "id": ...}`, each optional, for other names.
+
+    The prompt is the first of the columns `prompt`, `problem`, `question` that exists, a text or a
+    list of messages. The answer is the first of `answer`, `ground_truth`, `reward_model` (its
+    `ground_truth`, verl's schema), `solution`; a row's `answer_mv` takes the place of its `answer`.
+    Of that text the gold is what follows the last `####` (commas removed), else the content of the
+    last `\boxed{...}`, else all of it; numbers become text (27.0 is "27"). The id is the column
+    `id` or `unique_id`, else the source's name and the row's number, which counts from 0.
+
+    Raises InputError, in one sentence, for a missing column, an empty data set, an answer that is
+    no text or number (naming the row), an id given twice, an unknown source, split or task.
+    """
+    check_template(template)
+    if limit is not None and limit < 1:
+        raise InputError(f"limit must be at least 1, not {limit}")
+    if source == "arithmetic":
+        _check_no_columns(source, columns)
+        problems = arithmetic_problems(
+            _count(source, limit), seed=seed or 0, split=split or "train"
+        )
+        return [_templated(problem, template) for problem in problems]
+    if source.startswith(_GYM):
+        _check_no_columns(source, columns)
+        task, count = source.removeprefix(_GYM), _count(source, limit)
+        rows = sources.read_reasoning_gym(task, count=count, seed=seed or 0, split=split or "train")
+        name = f"{task}-{split or 'train'}-{seed or 0}"
+        return problems_from_rows(rows, name=name, template=template, columns=None)
+    name, rows = _read(source, split)
+    problems = problems_from_rows(rows, name=name, template=template, columns=columns)
+    if seed is not None:
+        random.Random(seed).shuffle(problems)
+    return problems[:limit]
+
+
+def _read(source: str, split: str | None) -> tuple[str, list[dict]]:
+    if sources.is_file(source):
+        if split is not None:
+            raise InputError(f"split {split!r} has no effect: the file {source} has no splits")
+        return Path(source).stem, sources.read_file(Path(source))
+    if "/" not in source or Path(source).is_file():
+        raise InputError(
+            f"unknown source {source!r}; give arithmetic, reasoning-gym:<task>, "
+            "a .jsonl, .json or .parquet file, or a hub data set owner/name"
+        )
+    return source, sources.read_hub(source, split or "train")
+
+
+def _count(source: str, limit: int | None) -> int:
+    if limit is None:
+        raise InputError(f"{source} has no end: say by limit how many problems to make")
+    return limit
+
+
+def _check_no_columns(source: str, columns: Mapping[str, str] | None) -> None:
+    if columns:
+        raise InputError(f"columns have no effect on {source}")
+
+
+def _templated(problem: Problem, template: str) -> Problem:
+    *before, last = problem.prompt
+    text = apply_template(template, last["content"])
+    return replace(problem, prompt=(*before, {**last, "content": text}))

@@ -1,0 +1,172 @@
+"""From a recipe to TRL's settings and a finished run of the trainer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import TrainerCallback
+from transformers.trainer_utils import set_seed
+from trl import GRPOConfig
+
+from maspo.data import Problem
+from maspo.engines.trl.config import LOSS_TYPES, MASPOConfig
+from maspo.engines.trl.trainer import MASPOTrainer
+from maspo.errors import InputError, unknown
+from maspo.recipes.schema import Lora, Recipe, check_division
+
+Sink = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What is left when training is over."""
+
+    model: Any
+    """The trained model; adapters are merged into it."""
+    seconds: float
+    """Wall clock of the training loop alone."""
+    steps: int
+    """Optimizer steps taken."""
+
+
+def trl_config(recipe: Recipe, folder: Path, *, strict: bool = False) -> MASPOConfig:
+    """Translate a recipe into TRL's settings, for the processes that are running.
+
+    Raises InputError for a setting under `trl` that TRL does not know or that the recipe already
+    decides, and for a rollout that cannot be dealt out to the processes.
+    """
+    rollout, training = recipe.rollout, recipe.training
+    half = training.precision == "bfloat16"
+    if training.precision == "auto":
+        half = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    decided: dict[str, Any] = {
+        "output_dir": str(folder),
+        "objective": recipe.make_objective(),
+        "strict": strict,
+        "seed": recipe.seed,
+        "num_generations": rollout.samples,
+        "temperature": rollout.temperature,
+        "top_p": rollout.top_p,
+        "max_completion_length": rollout.max_completion_tokens,
+        "use_vllm": rollout.engine == "vllm",
+        "max_steps": training.rollouts * training.updates_per_rollout,
+        "updates_per_rollout": training.updates_per_rollout,
+        "per_device_train_batch_size": training.micro_batch,
+        "learning_rate": training.learning_rate,
+        "lr_scheduler_type": training.schedule,
+        "warmup_steps": training.warmup_steps,
+        "weight_decay": training.weight_decay,
+        "max_grad_norm": training.max_grad_norm,
+        "loss_type": LOSS_TYPES[training.reduction],
+        "scale_rewards": training.scale_rewards,
+        "beta": training.kl,
+        "bf16": half,
+        "gradient_checkpointing": training.gradient_checkpointing,
+        "save_strategy": "steps" if training.save_every else "no",
+        "save_steps": (training.save_every or 1) * training.updates_per_rollout,
+        "disable_tqdm": True,
+        "logging_steps": 1,
+        "report_to": [],
+    }
+    return _with_extras(recipe, decided)
+
+
+def _with_extras(recipe: Recipe, decided: dict[str, Any]) -> MASPOConfig:
+    free = {"logging_steps", "report_to"}
+    known = {f.name for f in fields(GRPOConfig)}
+    for name in recipe.trl:
+        if name not in known:
+            raise unknown("setting of TRL", name, known)
+        if name in decided and name not in free:
+            raise InputError(f"trl.{name} is decided by the rest of the recipe; set it there")
+    processes = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+    try:
+        check_division(recipe, processes)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    per_pass = recipe.training.micro_batch * processes
+    decided["gradient_accumulation_steps"] = recipe.completions_per_update // per_pass
+    try:
+        return MASPOConfig(**{**decided, **recipe.trl})
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def train(
+    recipe: Recipe,
+    model: Any,
+    tokenizer: Any,
+    problems: Sequence[Problem],
+    reward: Callable[..., list[float]],
+    folder: Path,
+    sink: Sink,
+    *,
+    strict: bool = False,
+) -> Trained:
+    """Train `model` on `problems` by the recipe; every logged line goes to `sink`.
+
+    A line holds TRL's metrics and ours, `step` and `seconds` since the start. Checkpoints go to
+    `folder` where the recipe asks for them.
+    """
+    set_seed(recipe.seed)
+    args = trl_config(recipe, folder, strict=strict)
+    rows = [{"prompt": list(p.prompt), "answer": p.answer} for p in problems]
+    lora = recipe.model.lora
+    trainer = MASPOTrainer(
+        model,
+        reward,
+        args,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+        callbacks=[_Lines(sink)],
+        peft_config=_peft_config(lora) if lora else None,
+    )
+    # The sink shows what the printing callback would.
+    from transformers.trainer_callback import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    started = time.perf_counter()
+    trainer.train()
+    seconds = time.perf_counter() - started
+    trained = trainer.accelerator.unwrap_model(trainer.model)
+    if lora:
+        trained = trained.merge_and_unload()
+    return Trained(model=trained, seconds=seconds, steps=trainer.state.global_step)
+
+
+class _Lines(TrainerCallback):
+    """Hands every log line on, with its step and time."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.sink = sink
+        self.started = time.perf_counter()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.started = time.perf_counter()
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        if state.is_world_process_zero and logs and "loss" in logs:
+            seconds = time.perf_counter() - self.started
+            self.sink({"step": state.global_step, "seconds": seconds, **logs})
+
+
+def _peft_config(lora: Lora) -> Any:
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,  # pyright: ignore[reportArgumentType]  (a float is fine)
+        lora_dropout=lora.dropout,
+        target_modules=lora.target,
+        task_type="CAUSAL_LM",
+    )

@@ -1,0 +1,184 @@
+"""Verdicts on completions: math-verify in worker processes that can be killed."""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+
+from maspo.errors import InputError
+from maspo.rewards.extract import boxed_text, compare_numbers, isolate_answer
+from maspo.rewards.verdict import Job, Outcome, Verdict
+
+
+class Verifier:
+    r"""Checks completions against reference answers as math-verify does, within a hard time limit.
+
+    Plain numbers are compared here; everything else goes to a pool of `workers` processes, whose
+    start is paid once and runs in the background. A worker that exceeds `time_limit` seconds on one
+    answer is killed and replaced. `memory_limit_mb` bounds each worker's address space, on Linux.
+    Usable from any thread; needs POSIX. Use it as a context manager or call `close()`.
+
+    math-verify is not symmetric: the reference answer is its `gold`, read as `\boxed{answer}`.
+    """
+
+    def __init__(
+        self,
+        *,
+        workers: int = 2,
+        time_limit: float = 5.0,
+        memory_limit_mb: int | None = 2048,
+    ):
+        """Start the pool without waiting for it; InputError if a setting is not positive."""
+        missing = [m for m in ("math_verify", "pebble") if importlib.util.find_spec(m) is None]
+        if missing:
+            raise InputError(
+                "the verifier needs two packages: pip install 'math-verify[antlr4_13_2]' pebble"
+            )
+        if workers < 1 or time_limit <= 0:
+            raise InputError(
+                f"workers and time_limit must be positive, not {workers} and {time_limit}"
+            )
+        self._settings = {
+            "workers": workers,
+            "time_limit": time_limit,
+            "memory_limit_mb": memory_limit_mb,
+        }
+        self._lock = threading.Lock()
+        self._closed = False
+        self._server: _Server | None = _Server(self._settings)
+
+    def verify(self, completions: Sequence[str], answers: Sequence[str]) -> list[Verdict]:
+        """Judge each completion against the reference answer at the same place, in order.
+
+        Equal pairs of extracted answer and reference are judged once. Raises InputError where the
+        lengths differ or a reference answer is not a string.
+        """
+        _check_inputs(completions, answers)
+        jobs = [_job(text, gold) for text, gold in zip(completions, answers, strict=True)]
+        verdicts = self._judge(jobs)
+        for place, job in enumerate(jobs):
+            # A box that does not parse: math-verify then looks at the rest of the completion.
+            if job.isolated and verdicts[job].outcome is Outcome.UNPARSABLE:
+                jobs[place] = Job(completions[place], job.gold, isolated=False)
+        verdicts |= self._judge(job for job in jobs if job not in verdicts)
+        return [verdicts[job] for job in jobs]
+
+    def close(self) -> None:
+        """Stop the processes; calling it again does nothing."""
+        with self._lock:
+            self._closed = True
+            if self._server is not None:
+                self._server.stop()
+                self._server = None
+
+    def __enter__(self) -> "Verifier":
+        """Return itself: leaving the block closes it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def _judge(self, jobs: Iterable[Job]) -> dict[Job, Verdict]:
+        known: dict[Job, Verdict | None] = {job: _verdict_on_numbers(job) for job in jobs}
+        open_jobs = [job for job, verdict in known.items() if verdict is None]
+        judged = dict(zip(open_jobs, self._ask(open_jobs), strict=True))
+        return {job: verdict or judged[job] for job, verdict in known.items()}
+
+    def _ask(self, jobs: list[Job]) -> list[Verdict]:
+        if not jobs:
+            return []
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("this verifier is closed")
+            try:
+                return self._exchange(jobs)
+            except (
+                EOFError,
+                OSError,
+            ):  # the server died, for instance for want of memory
+                try:
+                    return self._exchange(jobs)
+                except (EOFError, OSError) as error:
+                    raise RuntimeError(
+                        "the verifier's process died twice; see its messages above"
+                    ) from error
+
+    def _exchange(self, jobs: list[Job]) -> list[Verdict]:
+        self._server = self._server or _Server(self._settings)
+        try:
+            return self._server.exchange(jobs)
+        except BaseException:  # also an interrupt: the pipe may hold half an exchange
+            self._server.stop()
+            self._server = None
+            raise
+
+
+class _Server:
+    """A running `maspo.rewards.server` and the pipe to it."""
+
+    def __init__(self, settings: dict[str, float | int | None]):
+        self._channel, theirs = Pipe()
+        with theirs:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "maspo.rewards.server"),
+                    *(str(theirs.fileno()), json.dumps(settings)),
+                ],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env=os.environ | {"PYTHONPATH": _import_path(), "PYTHONSAFEPATH": "1"},
+                start_new_session=True,  # an interrupt at the terminal is ours to handle
+            )
+        self.stop = weakref.finalize(self, _stop, process, self._channel)
+
+    def exchange(self, jobs: list[Job]) -> list[Verdict]:
+        self._channel.send(jobs)
+        return self._channel.recv()
+
+
+def _stop(process: subprocess.Popen, channel: Connection) -> None:
+    channel.close()  # the server leaves at end of file, once its answers in work are judged
+    try:
+        process.wait(timeout=3)
+    except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # with its workers: they share its session
+        process.wait()
+
+
+def _import_path() -> str:
+    return os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+
+
+def _check_inputs(completions: Sequence[str], answers: Sequence[str]) -> None:
+    if len(completions) != len(answers):
+        raise InputError(f"{len(completions)} completions but {len(answers)} reference answers")
+    for row, answer in enumerate(answers):
+        if not isinstance(answer, str):
+            kind = type(answer).__name__
+            raise InputError(f"reference answer {row} is of type {kind}; give it as a string")
+
+
+def _job(completion: str, gold: str) -> Job:
+    isolated = isolate_answer(completion)
+    return Job(completion if isolated is None else isolated, gold, isolated is not None)
+
+
+def _verdict_on_numbers(job: Job) -> Verdict | None:
+    if not job.isolated:
+        return None
+    answer = boxed_text(job.text)
+    equal = compare_numbers(answer, job.gold)
+    if equal is None:
+        return None
+    return Verdict(outcome=Outcome.CORRECT if equal else Outcome.WRONG, answer=answer)

@@ -1,0 +1,252 @@
+"""Make the embedded model: a small decoder taught column addition, and stopped half-way.
+
+    python scripts/make_embedded_model.py maspo/models/embedded
+
+Supervised learning on worked solutions, one in five of them with a slip, stops as soon as sampling
+at temperature 1 gets `TARGET` right on problems of the training split, so that reinforcement
+learning has something left to do.
+Takes a few minutes on one core; the same machine and versions give the same weights.
+"""
+
+import argparse
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from transformers import (
+    GenerationConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+from maspo.data.arithmetic import arithmetic_problems, worked_solution
+from maspo.data.problems import Problem
+from maspo.evaluation.sampling import sample
+
+SEED = 0
+TARGET = 0.38
+"""Share of samples solved at which supervised learning stops."""
+MISREAD = 0.2
+"""Share of lessons in which one digit of the question is misread, so that the answer is wrong."""
+BATCH = 64
+CHECK_EVERY = 50
+LEARNING_RATE = 2e-3
+WARMUP_STEPS = 100
+MAX_STEPS = 4000
+COMPLETION_TOKENS = 48
+
+LAYERS, HEADS, INTERMEDIATE = 2, 2, 384
+
+CHECK, HELD_OUT = 256, 512
+
+# AutoTokenizer opens a Qwen2 folder with Qwen2Tokenizer, which wants its padding token and NFC.
+PAD, BEGIN, END = "<|endoftext|>", "<|begin|>", "<|end|>"
+ROLES = ["<|system|>", "<|user|>", "<|assistant|>"]
+CHAT_TEMPLATE = (
+    "{{ bos_token }}"
+    "{% for message in messages %}"
+    "{{ '<|' + message['role'] + '|>' + message['content'] + eos_token }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+README = """\
+---
+license: apache-2.0
+library_name: transformers
+pipeline_tag: text-generation
+---
+# The embedded model of maspo
+
+A Qwen2 decoder with {parameters:,} parameters ({layers} layers, {heads} heads of 64, tied
+embeddings, float32) that adds two or three numbers with its working shown. It exists so that
+training and evaluation can be tried in minutes on a CPU, without a download; it can do nothing
+else.
+
+    user       48+275
+    assistant  8+5=13
+               4+7+1=12
+               2+1=3
+               \\boxed{{323}}
+
+Made by `python scripts/make_embedded_model.py maspo/models/embedded`: supervised learning on the
+worked solutions of `maspo.data.arithmetic`, stopped on purpose half-way, after {steps} updates of
+{batch} solutions. One lesson in {misread} misreads a digit of the question, so that its answer is
+wrong: the model makes slips, which reinforcement learning can cure. The weights come from random
+initialisation; no other model or data set is involved.
+
+Accuracy on {problems} held-out problems (`arithmetic_problems({problems}, seed=0, split="test")`),
+8 samples each at temperature 1.0: Avg@8 {average:.1%}, pass@8 {solved:.1%}.
+
+The tokenizer has one token a byte, one for `\\boxed{{` and six special ones, so any text can be
+given. Licence: Apache-2.0.
+"""
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    r"""One token a byte, one for `\boxed{`, and six special tokens; any NFC text round-trips."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: i for i, token in enumerate([PAD, BEGIN, END, *ROLES, *alphabet])}
+    core = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    core.normalizer = normalizers.NFC()
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    core.decoder = decoders.ByteLevel()
+    core.add_special_tokens([PAD, BEGIN, END, *ROLES])
+    core.add_tokens([AddedToken("\\boxed{", special=False, normalized=False)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        pad_token=PAD,
+        bos_token=BEGIN,
+        eos_token=END,
+        extra_special_tokens=ROLES,
+        chat_template=CHAT_TEMPLATE,
+        padding_side="left",
+        model_max_length=512,
+    )
+
+
+def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
+    """Build the untrained decoder: two layers with two heads of 64."""
+    tokens = {
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=64 * HEADS,
+        intermediate_size=INTERMEDIATE,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        num_key_value_heads=HEADS,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        **tokens,
+    )
+    model = Qwen2ForCausalLM(config)
+    model.generation_config = GenerationConfig(do_sample=True, top_k=0, top_p=1.0, **tokens)
+    return model
+
+
+def lesson(problem: Problem, draw: random.Random) -> str:
+    """Write the worked solution of a problem, now and then of one that differs in a digit."""
+    if draw.random() >= MISREAD:
+        return worked_solution(problem)
+    text = problem.prompt[0]["content"]
+    place = draw.choice([i for i, character in enumerate(text) if character.isdigit()])
+    misread = text[:place] + draw.choice("123456789") + text[place + 1 :]
+    return worked_solution(
+        replace(
+            problem,
+            prompt=({"role": "user", "content": misread},),
+            answer=str(sum(map(int, misread.split("+")))),
+        )
+    )
+
+
+def batches(
+    tokenizer: PreTrainedTokenizerFast, problems: list[Problem]
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Yield padded token ids and labels; labels are -100 outside the worked solution."""
+    draw = random.Random(SEED)
+    for start in range(0, len(problems), BATCH):
+        rows, prompts = [], []
+        for problem in problems[start : start + BATCH]:
+            prompt = tokenizer.apply_chat_template(
+                list(problem.prompt), tokenize=False, add_generation_prompt=True
+            )
+            prompts.append(len(tokenizer(prompt)["input_ids"]))
+            rows.append(tokenizer(prompt + lesson(problem, draw) + END)["input_ids"])
+        width = max(map(len, rows))
+        ids = torch.full((len(rows), width), tokenizer.pad_token_id)
+        labels = torch.full((len(rows), width), -100)
+        for i, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
+            ids[i, : len(row)] = torch.tensor(row)
+            labels[i, prompt : len(row)] = torch.tensor(row[prompt:])
+        mask = (ids != tokenizer.pad_token_id).long()
+        yield {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+
+def measure(
+    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, problems: list[Problem]
+) -> tuple[float, float]:
+    """Sample 8 times at temperature 1; return Avg@8 and pass@8."""
+    drawn = sample(
+        model,
+        tokenizer,
+        problems,
+        samples=8,
+        temperature=1.0,
+        max_new_tokens=COMPLETION_TOKENS,
+        batch_size=512,
+        seed=SEED,
+    )
+    answers = {problem.id: rf"\boxed{{{problem.answer}}}" for problem in problems}
+    right = [s.problem_id for s in drawn if s.text.endswith(answers[s.problem_id])]
+    return len(right) / len(drawn), len(set(right)) / len(problems)
+
+
+def teach(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast) -> int:
+    """Train until the target is reached; return the number of updates."""
+    problems = arithmetic_problems(BATCH * MAX_STEPS + CHECK, seed=SEED, split="train")
+    lessons, check = problems[:-CHECK], problems[-CHECK:]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99))
+    warmup = torch.optim.lr_scheduler.LinearLR(optimizer, 0.01, total_iters=WARMUP_STEPS)
+    start = time.time()
+    for step, batch in enumerate(batches(tokenizer, lessons), 1):
+        loss = model(**batch).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        warmup.step()
+        if step % CHECK_EVERY == 0:
+            average, solved = measure(model, tokenizer, check)
+            print(
+                f"step {step}  loss {loss.item():.3f}  Avg@8 {average:.1%}  pass@8 {solved:.1%}"
+                f"  {time.time() - start:.0f} s",
+                flush=True,
+            )
+            if average >= TARGET:
+                return step
+    raise SystemExit(f"Avg@8 stayed below {TARGET:.0%} for {MAX_STEPS} updates.")
+
+
+def main() -> None:
+    """Make the model and save it with its tokenizer and a README."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
+    torch.manual_seed(SEED)
+    torch.set_num_threads(1)
+    tokenizer = build_tokenizer()
+    model = build_model(tokenizer)
+    steps = teach(model, tokenizer)
+    held_out = arithmetic_problems(HELD_OUT, seed=SEED, split="test")
+    average, solved = measure(model, tokenizer, held_out)
+    print(f"held out: Avg@8 {average:.1%}  pass@8 {solved:.1%}")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    (folder / "README.md").write_text(
+        README.format(
+            parameters=parameters,
+            steps=steps,
+            batch=BATCH,
+            misread=round(1 / MISREAD),
+            average=average,
+            solved=solved,
+            layers=LAYERS,
+            heads=HEADS,
+            problems=HELD_OUT,
+        ),
+        encoding="utf-8",
+    )
+
+
+if __name__ == "__main__":
+    main()

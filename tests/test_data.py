@@ -1,0 +1,293 @@
+"""Every schema gives the same problems; every unusable data set is refused in one sentence."""
+
+import json
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from maspo.data import Problem, arithmetic_problems, load_problems
+from maspo.data.columns import gold_answer
+from maspo.errors import InputError
+
+USER = "user"
+
+
+def write(path, rows):
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif path.suffix == ".json":
+        path.write_text(json.dumps(rows), encoding="utf-8")
+    else:
+        lines = (json.dumps(row, ensure_ascii=False) for row in rows)
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def ask(content):
+    return ({"role": USER, "content": content},)
+
+
+def load_rows(tmp_path, rows, **options):
+    return load_problems(write(tmp_path / "set.jsonl", rows), **options)
+
+
+SCHEMAS = {
+    "plain": {"problem": "6 times 7?", "answer": "42"},
+    "gsm8k": {"question": "6 times 7?", "answer": "6*7=<<6*7=42>>42\n#### 42"},
+    "math": {"problem": "6 times 7?", "solution": r"Not \boxed{41}, but $\boxed{42}$."},
+    "messages": {"prompt": [{"role": USER, "content": "6 times 7?"}], "answer": "42"},
+    "verl": {
+        "data_source": "openai/gsm8k",
+        "prompt": [{"role": USER, "content": "6 times 7?"}],
+        "ability": "math",
+        "reward_model": {"style": "rule", "ground_truth": "42"},
+        "extra_info": {"split": "train", "index": 0, "answer": "#### 42"},
+    },
+    "ground truth": {"prompt": "6 times 7?", "ground_truth": "42"},
+    "both": {"problem": "6 times 7?", "solution": r"\boxed{wrong}", "answer": "42"},
+    "float": {"problem": "6 times 7?", "answer": 42.0},
+    "integer": {"problem": "6 times 7?", "answer": 42},
+    "rewritten": {"problem": "6 times 7?", "answer": "forty-two", "answer_mv": "42"},
+}
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "json", "parquet"])
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_every_schema_gives_the_same_problem(tmp_path, schema, ending):
+    path = write(tmp_path / f"set.{ending}", [SCHEMAS[schema]])
+    [problem] = load_problems(path)
+    assert problem == Problem(id="set-0", prompt=ask("6 times 7?"), answer="42")
+
+
+@pytest.mark.parametrize(
+    ("text", "gold"),
+    [
+        ("#### 72", "72"),
+        ("costs $1,000 more\n#### -1,234,567.5 ", "-1234567.5"),
+        (r"so \boxed{\frac{1}{2}} it is", r"\frac{1}{2}"),
+        (r"\boxed{3}, \boxed {x_{a_{1}}+1}", "x_{a_{1}}+1"),
+        (" (1,2) ", "(1,2)"),
+        (r"never \boxed{\frac{1}{2}", None),
+    ],
+)
+def test_the_gold_is_cut_out_of_the_answer(text, gold):
+    assert gold_answer(text) == gold
+
+
+def test_rows_without_a_rewritten_answer_keep_their_own(tmp_path):
+    rows = [
+        {"problem": "a", "answer": "1", "answer_mv": None},
+        {"problem": "b", "answer": "2", "answer_mv": "3"},
+        {"problem": "c", "answer": "4"},
+    ]
+    assert [p.answer for p in load_rows(tmp_path, rows)] == ["1", "3", "4"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(27.0, "27"), (-3, "-3"), (0.1, "0.1"), (1e-7, "0.0000001"), (1e22, "1" + "0" * 22)],
+)
+def test_numbers_become_text_without_exponent(tmp_path, value, text):
+    assert load_rows(tmp_path, [{"problem": "a", "answer": value}])[0].answer == text
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\r", "\x0b", "\x1c"])
+def test_only_a_newline_ends_a_line(tmp_path, separator):
+    text = f"one{separator}two"
+    row = json.dumps({"problem": "@", "answer": "1"}).replace("@", text.replace("\r", "\\r"))
+    row = row.replace("\x0b", "\\u000b").replace("\x1c", "\\u001c")
+    path = tmp_path / "set.jsonl"
+    path.write_bytes(f"{row}\n\n{row}".encode())
+    assert [p.prompt for p in load_problems(str(path))] == [ask(text)] * 2
+
+
+def test_the_template_leaves_braces_of_latex_alone(tmp_path):
+    template = "{problem}\nPut your final answer within \\boxed{}."
+    rows = [{"problem": r"Find $\frac{a}{b}$ {problem}", "answer": "1"}]
+    [problem] = load_rows(tmp_path, rows, template=template)
+    wanted = "Find $\\frac{a}{b}$ {problem}\nPut your final answer within \\boxed{}."
+    assert problem.prompt == ask(wanted)
+
+
+def test_the_template_wraps_the_last_user_message(tmp_path):
+    messages = [
+        {"role": "system", "content": "s", "name": None},
+        {"role": USER, "content": "first"},
+        {"role": "assistant", "content": "a"},
+        {"role": USER, "content": "last"},
+    ]
+    [problem] = load_rows(tmp_path, [{"prompt": messages, "answer": "1"}], template="<{problem}>")
+    assert [m["content"] for m in problem.prompt] == ["s", "first", "a", "<last>"]
+    assert all(set(message) == {"role", "content"} for message in problem.prompt)
+
+
+def test_columns_may_have_other_names(tmp_path):
+    rows = [{"id": 1, "uid": "x7", "task": "t", "gold": "5", "problem": "no", "answer": "no"}]
+    names = {"prompt": "task", "answer": "gold", "id": "uid"}
+    assert load_rows(tmp_path, rows, columns=names) == [
+        Problem(id="x7", prompt=ask("t"), answer="5")
+    ]
+
+
+def test_limit_takes_the_first_and_a_seed_shuffles_before(tmp_path):
+    rows = [{"problem": str(n), "answer": str(n)} for n in range(50)]
+    ids = [f"set-{n}" for n in range(50)]
+
+    def loaded(**options):
+        return [problem.id for problem in load_rows(tmp_path, rows, **options)]
+
+    assert loaded(limit=3) == ids[:3]
+    assert loaded(seed=1) == loaded(seed=1) != loaded(seed=2)
+    assert loaded(seed=1)[:5] == loaded(seed=1, limit=5)
+    assert sorted(loaded(seed=1)) == sorted(ids)
+
+
+GOOD = {"problem": "p", "answer": "1"}
+REFUSED = {
+    "empty": ([], "holds no problems"),
+    "no answer": (
+        [{"problem": "p", "anwser": "1"}],
+        "'problem', 'anwser', the nearest is 'anwser'",
+    ),
+    "no problem": ([{"text": "p", "answer": "1"}], "no column 'prompt' or 'problem' or 'question'"),
+    "answer list": ([GOOD, {**GOOD, "answer": ["1"]}], r"row 1: .* not \['1'\]"),
+    "answer dict": ([{**GOOD, "answer": {"value": 1}}], "row 0"),
+    "answer null": ([GOOD, GOOD, {**GOOD, "answer": None}], "row 2: .* not None"),
+    "answer absent": ([GOOD, {"problem": "p"}], "row 1: .* not None"),
+    "answer nan": ([{**GOOD, "answer": float("nan")}], "row 0: .* not nan"),
+    "answer true": ([{**GOOD, "answer": True}], "row 0: .* not True"),
+    "answer blank": ([{**GOOD, "answer": " "}], "row 0"),
+    "hashes alone": ([{**GOOD, "answer": "well\n####"}], "row 0"),
+    "open box": ([{**GOOD, "answer": r"\boxed{1"}], "row 0"),
+    "no ground truth": ([{"prompt": "p", "reward_model": {"style": "rule"}}], "row 0"),
+    "prompt number": ([GOOD, {**GOOD, "problem": 5}], "row 1: the prompt must be .* not 5"),
+    "prompt blank": ([{**GOOD, "problem": "\n"}], "row 0"),
+    "message": ([{**GOOD, "problem": [{"role": USER}]}], "row 0: a message needs"),
+    "no user": ([{**GOOD, "problem": [{"role": "system", "content": "s"}]}], "role 'user'"),
+    "ids": ([{**GOOD, "id": "a"}, GOOD, {**GOOD, "id": "a"}], "rows 0 and 2 share the id 'a'"),
+    "not objects": ([GOOD, "p"], "row 1: expected an object"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_an_unusable_data_set_is_refused_with_the_place(tmp_path, case):
+    rows, message = REFUSED[case]
+    with pytest.raises(InputError, match=message) as caught:
+        load_rows(tmp_path, rows)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"template": "Solve it."}, "must hold {problem} once"),
+        ({"limit": 0}, "at least 1"),
+        ({"split": "test"}, "has no splits"),
+        ({"columns": {"anser": "a"}}, "unknown column role 'anser'; did you mean 'answer'"),
+        ({"columns": {"answer": "anwser"}}, "no column 'anwser' .* the nearest is 'answer'"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused(tmp_path, options, message):
+    with pytest.raises(InputError, match=message):
+        load_rows(tmp_path, [GOOD], **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", '{"problem": 1}\n{broken', "line 2 is not JSON"),
+        ("a.json", '{"problem": 1}', "expected a list"),
+        ("a.parquet", "text", "not a parquet file"),
+        ("a.csv", "a,b", "unknown source"),
+    ],
+)
+def test_a_broken_file_is_refused(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputError, match=message):
+        load_problems(str(tmp_path / name))
+
+
+def test_unknown_sources_are_refused(tmp_path):
+    with pytest.raises(InputError, match="there is no file"):
+        load_problems(str(tmp_path / "absent.jsonl"))
+    with pytest.raises(InputError, match="unknown source 'aritmetic'; give arithmetic"):
+        load_problems("aritmetic")
+
+
+def test_arithmetic_problems_are_the_generators_own():
+    assert load_problems("arithmetic", limit=7, seed=3, split="test") == arithmetic_problems(
+        7, seed=3, split="test"
+    )
+    plain = arithmetic_problems(1, seed=0, split="train")[0].prompt[-1]["content"]
+    [wrapped] = load_problems("arithmetic", limit=1, template="What is {problem}?")
+    assert wrapped.prompt[-1]["content"] == f"What is {plain}?"
+    with pytest.raises(InputError, match="say by limit"):
+        load_problems("arithmetic")
+    with pytest.raises(InputError, match="no effect"):
+        load_problems("arithmetic", limit=1, columns={"answer": "a"})
+
+
+def test_reasoning_gym_without_the_package_names_the_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "reasoning_gym", None)
+    with pytest.raises(InputError, match="pip install reasoning-gym"):
+        load_problems("reasoning-gym:chain_sum", limit=1)
+
+
+def test_reasoning_gym_splits_differ_and_tasks_are_checked():
+    pytest.importorskip("reasoning_gym")
+    train = load_problems("reasoning-gym:chain_sum", limit=5, seed=1)
+    assert train == load_problems("reasoning-gym:chain_sum", limit=9, seed=1)[:5]
+    test = load_problems("reasoning-gym:chain_sum", limit=5, seed=1, split="test")
+    assert not {p.prompt[0]["content"] for p in train} & {p.prompt[0]["content"] for p in test}
+    with pytest.raises(InputError, match="did you mean 'chain_sum'"):
+        load_problems("reasoning-gym:chainsum", limit=1)
+
+
+HUB_CARD = """---
+configs:
+- config_name: main
+  data_files: [{split: train, path: train.jsonl}, {split: test, path: test.jsonl}]
+---
+"""
+
+
+def test_hub_data_sets_have_configurations_and_splits(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    folder = tmp_path / "owner" / "name"  # what `datasets` loads like a hub data set, without a net
+    folder.mkdir(parents=True)
+    (folder / "README.md").write_text(HUB_CARD)
+    for split in ("train", "test"):
+        row = {"question": f"{split}: 6 times 7?", "answer": "6 * 7 = 42\n#### 42"}
+        write(folder / f"{split}.jsonl", [row])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    for options, split in [({}, "train"), ({"split": "test"}, "test")]:
+        [problem] = load_problems("owner/name:main", **options)
+        wanted = ask(f"{split}: 6 times 7?")
+        assert problem == Problem(id="owner/name:main-0", prompt=wanted, answer="42")
+    with pytest.raises(InputError, match="cannot load 'owner/name', split 'tset'"):
+        load_problems("owner/name", split="tset")
+    with pytest.raises(InputError, match="cannot load 'owner/name:mian'"):
+        load_problems("owner/name:mian")
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "last"),
+    [
+        ("aime25", 30, "240"),
+        ("math500", 500, r"106^\circ"),
+        ("gsm8k_train", 7473, None),
+        ("dapo_math_17k", 17243, "9"),
+        ("olympiadbench", 675, "11"),
+    ],
+)
+def test_the_benchmarks_load_whole(shared, name, count, last):
+    path = shared / "data" / f"{name}.jsonl"
+    problems = load_problems(str(path))
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    assert len(problems) == count
+    assert [p.id for p in problems] == [row["id"] for row in rows]
+    assert [p.answer for p in problems] == [row.get("answer_mv", row["answer"]) for row in rows]
+    assert last is None or problems[-1].answer == last

@@ -1,0 +1,90 @@
+"""Recipes: every shipped one is valid, and whatever is wrong is said in one sentence."""
+
+import pytest
+import yaml
+
+import maspo
+from maspo.recipes import dump_recipe, load_recipe, parse_recipe, plan, shipped_recipes
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_shipped_recipes_are_valid_and_never_inert(name):
+    recipe = load_recipe(name)
+    assert recipe.name == name and recipe.about
+    assert recipe.training.updates_per_rollout >= 4
+    assert not [line for line in plan(recipe) if line.startswith("warning")]
+
+
+def test_the_papers_values_are_in_the_paper_recipes():
+    paper = load_recipe("dapo-math-r1-qwen-7b")
+    assert (paper.rollout.prompts, paper.training.updates_per_rollout) == (512, 16)
+    script = load_recipe("gsm8k-r1-qwen-1.5b")
+    assert (script.rollout.prompts, script.rollout.samples) == (1024, 5)
+    assert script.completions_per_update == 256 * 5
+    assert script.data.max_prompt_tokens == 512 and script.rollout.max_completion_tokens == 1024
+    assert script.training.learning_rate == 4.63e-7 and script.training.kl == 0
+    assert script.make_objective() == maspo.MASPO(alpha=0.5)
+
+
+def test_a_dumped_recipe_is_the_same_recipe():
+    recipe = load_recipe("quickstart", ["objective.alpha=0.5", "model.lora={rank: 4}"])
+    assert recipe.model.lora and recipe.model.lora.rank == 4
+    assert parse_recipe(yaml.safe_load(dump_recipe(recipe))) == recipe
+
+
+def test_settings_change_keys_and_read_numbers():
+    recipe = load_recipe("quickstart", ["training.learning_rate=1e-6", "data.limit=64"])
+    assert recipe.training.learning_rate == 1e-6 and recipe.data.limit == 64
+
+
+def test_plan_counts_in_plain_words():
+    text = "\n".join(plan(load_recipe("quickstart", ["training.rollouts=10"]), processes=1))
+    recipe = load_recipe("quickstart")
+    prompts, samples = recipe.rollout.prompts, recipe.rollout.samples
+    assert f"{prompts} prompts x {samples} samples = {prompts * samples} completions" in text
+    assert f"10 rollouts = {10 * recipe.training.updates_per_rollout} optimizer steps" in text
+
+
+def test_plan_warns_of_what_cannot_work():
+    text = plan(load_recipe("quickstart", ["training.updates_per_rollout=1", "objective.alpha=0.9"]))
+    assert any("no gate acts" in line for line in text)
+    assert any("instability from 0.8 on" in line for line in text)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["trainin.rollouts=1"], "unknown recipe key 'trainin'; did you mean 'training'?"),
+        (["training.rolouts=1"], "did you mean 'training.rollouts'?"),
+        (["model.lora={rnk: 3}"], "did you mean 'model.lora.rank'?"),
+        (["rollout.samples=1"], "rollout.samples: Input should be greater than or equal to 2"),
+        (["rollout.prompts=7"], "completions make updates of 14, which micro_batch 8 does not divide"),
+        (["training.updates_per_rollout=3"], "cannot be divided into 3 updates per rollout"),
+        (["objective.name=mapso"], "unknown objective 'mapso'; did you mean 'maspo'?"),
+        (["objective.alhpa=1"], "unknown hyperparameter of maspo 'alhpa'; did you mean 'alpha'?"),
+        (["objective.sigma_base=-1"], "sigma_base .* must be > 0, not -1"),
+        (["objective.alpha=7"], "alpha .* must be 0 to 1, not 7"),
+        (["training.learning_rate=fast"], "training.learning_rate: .* not 'fast'"),
+        (["nonsense"], "--set takes key=value"),
+        (["seed.x=1"], "seed is no section"),
+    ],
+)
+def test_bad_settings_get_one_sentence(settings, message):
+    with pytest.raises(maspo.InputError, match=message) as caught:
+        load_recipe("quickstart", ["training.micro_batch=8", "training.updates_per_rollout=4",
+                                   "rollout.prompts=16", "rollout.samples=8", *settings])  # fmt: skip
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_files_get_one_sentence(tmp_path):
+    for name, text, message in (
+        ("list.yaml", "- 1", "must hold keys and values"),
+        ("broken.yaml", "a: [", "is not YAML"),
+    ):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(maspo.InputError, match=message):
+            load_recipe(str(tmp_path / name))
+    with pytest.raises(maspo.InputError, match="no recipe file"):
+        load_recipe(str(tmp_path / "absent.yaml"))
+    with pytest.raises(maspo.InputError, match="did you mean 'quickstart'"):
+        load_recipe("quickstrat")
