@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used; the message is one sentence that says what and how to mend it."""
+    """Something the user gave cannot be used; the message says in one sentence what, and how to mend it."""
 
 
 def unknown(kind: str, given: str, known: Iterable[str]) -> InputError:

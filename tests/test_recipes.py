@@ -46,7 +46,9 @@ def test_plan_counts_in_plain_words():
 
 
 def test_plan_warns_of_what_cannot_work():
-    text = plan(load_recipe("quickstart", ["training.updates_per_rollout=1", "objective.alpha=0.9"]))
+    text = plan(
+        load_recipe("quickstart", ["training.updates_per_rollout=1", "objective.alpha=0.9"])
+    )
     assert any("no gate acts" in line for line in text)
     assert any("instability from 0.8 on" in line for line in text)
 
@@ -58,7 +60,10 @@ def test_plan_warns_of_what_cannot_work():
         (["training.rolouts=1"], "did you mean 'training.rollouts'?"),
         (["model.lora={rnk: 3}"], "did you mean 'model.lora.rank'?"),
         (["rollout.samples=1"], "rollout.samples: Input should be greater than or equal to 2"),
-        (["rollout.prompts=7"], "completions make updates of 14, which micro_batch 8 does not divide"),
+        (
+            ["rollout.prompts=7"],
+            "completions make updates of 14, which micro_batch 8 does not divide",
+        ),
         (["training.updates_per_rollout=3"], "cannot be divided into 3 updates per rollout"),
         (["objective.name=mapso"], "unknown objective 'mapso'; did you mean 'maspo'?"),
         (["objective.alhpa=1"], "unknown hyperparameter of maspo 'alhpa'; did you mean 'alpha'?"),

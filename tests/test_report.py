@@ -60,7 +60,13 @@ def lines(path, values):
 
 
 SUMMARY = {
-    "objective": {"name": "maspo", "title": "MASPO", "about": "A gate.", "sigma_base": 1.0, "alpha": 0.3},
+    "objective": {
+        "name": "maspo",
+        "title": "MASPO",
+        "about": "A gate.",
+        "sigma_base": 1.0,
+        "alpha": 0.3,
+    },
     "updates_per_rollout": 8,
     "train_seconds": 96.3,
     "total_seconds": 7500.0,

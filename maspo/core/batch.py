@@ -12,7 +12,7 @@ MAX_LOG_RATIO = 20.0
 """|log ratio| beyond which a token counts as broken: its ratio is held at e^±20, its gradient is 0."""
 
 MAX_LOG_PROB = 1e5
-"""|log-probability| that stands for an impossible token: far beyond any exponent, yet sums of it are finite."""
+"""|log-probability| that stands for an impossible token: beyond any exponent, yet its sums are finite."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -93,7 +93,7 @@ def _sentence(error: ValidationError) -> InputError:
     if first["type"] == "extra_forbidden":
         return unknown("recipe key", where, _neighbours(first["loc"]))
     if first["type"] == "value_error":
-        return InputError(str(first["ctx"]["error"]))
+        return InputError(first["msg"].removeprefix("Value error, "))
     return InputError(f"{where}: {first['msg']}, not {first['input']!r}")
 
 

@@ -33,11 +33,11 @@ class CollapseWarning(TrainerCallback):
         if reward is None:
             return
         past = reward if self.mean is None else self.mean
-        self.mean = SMOOTHING * past + (1 - SMOOTHING) * reward
-        self.best = max(self.best, self.mean)
-        if self.mean < self.best / 2:
+        self.mean = mean = SMOOTHING * past + (1 - SMOOTHING) * reward
+        self.best = max(self.best, mean)
+        if mean < self.best / 2:
             self._warn(
-                f"the mean reward fell from {self.best:.3g} to {self.mean:.3g} by step {state.global_step}"
+                f"the mean reward fell from {self.best:.3g} to {mean:.3g} by step {state.global_step}"
             )
 
     def _warn(self, what: str) -> None:

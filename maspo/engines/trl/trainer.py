@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -39,10 +39,11 @@ class MASPOTrainer(GRPOTrainer):
     """
 
     args: MASPOConfig
+    model: Any
 
-    _tag_names = ["trl", "grpo", "maspo"]
+    _tag_names: ClassVar = ["trl", "grpo", "maspo"]
     _name = "MASPO"
-    _paper = {
+    _paper: ClassVar = {
         "title": "MASPO: Unifying Gradient Utilization, Probability Mass, and Signal Reliability for Robust "
         "and Sample-Efficient LLM Reasoning",
         "id": "2602.17550",
@@ -53,7 +54,7 @@ class MASPOTrainer(GRPOTrainer):
                 booktitle = {Proceedings of the 64th Annual Meeting of the Association for Computational Linguistics},
                 year      = 2026,
                 eprint    = {arXiv:2602.17550},
-            }"""),  # noqa: E501
+            }"""),
     }
 
     def __init__(
@@ -121,7 +122,7 @@ class MASPOTrainer(GRPOTrainer):
         """Put the tokens that the objective cut off in place of those that TRL's open clip did not."""
         low, high, mask = self._cut
         sums = torch.stack([low.sum(), high.sum(), (low | high).sum(), mask.sum()]).float()
-        *counts, tokens = self.accelerator.reduce(sums, reduction="sum").tolist()
+        *counts, tokens = self._sum_over_processes(sums)
         rows = self.accelerator.gather(torch.stack([low.sum(1), high.sum(1), mask.sum(1)], dim=1))
         rows = rows[rows[:, 2] > 0]
         values = dict(zip(("low_mean", "high_mean", "region_mean"), counts, strict=True))
@@ -130,6 +131,10 @@ class MASPOTrainer(GRPOTrainer):
         values["high_max"] = (rows[:, 1] / rows[:, 2]).max().item() if len(rows) else math.nan
         for name, value in values.items():
             self._metrics[self._mode][f"clip_ratio/{name}"][-1] = value
+
+    def _sum_over_processes(self, sums: Tensor) -> list[Any]:
+        total: Any = self.accelerator.reduce(sums, reduction="sum")
+        return total.tolist()
 
     @property
     def _mode(self) -> str:
@@ -152,9 +157,8 @@ class MASPOTrainer(GRPOTrainer):
             sums = torch.stack(
                 [torch.stack([m.total, m.weight.to(m.total)]) for m in totals.values()]
             )
-            sums = self.accelerator.reduce(sums, reduction="sum")
             prefix = "eval_" if self._mode == "eval" else ""
-            for name, (total, weight) in zip(totals, sums.tolist(), strict=True):
+            for name, (total, weight) in zip(totals, self._sum_over_processes(sums), strict=True):
                 if weight:
                     logs[prefix + name] = total / weight
         super().log(logs, start_time)
