@@ -2,17 +2,14 @@
 
     python scripts/make_embedded_model.py maspo/models/embedded
 
-Supervised learning on worked solutions, one in five of them with a slip, stops as soon as sampling
-at temperature 1 gets `TARGET` right on problems of the training split, so that reinforcement
-learning has something left to do.
+Supervised learning on worked solutions stops as soon as sampling at temperature 1 gets `TARGET`
+right on problems of the training split, so that reinforcement learning has something left to do.
 Takes a few minutes on one core; the same machine and versions give the same weights.
 """
 
 import argparse
-import random
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -29,12 +26,10 @@ from maspo.data.problems import Problem
 from maspo.evaluation.sampling import sample
 
 SEED = 0
-TARGET = 0.38
+TARGET = 0.4
 """Share of samples solved at which supervised learning stops."""
-MISREAD = 0.2
-"""Share of lessons in which one digit of the question is misread, so that the answer is wrong."""
 BATCH = 64
-CHECK_EVERY = 50
+CHECK_EVERY = 25
 LEARNING_RATE = 2e-3
 WARMUP_STEPS = 100
 MAX_STEPS = 4000
@@ -75,9 +70,8 @@ else.
 
 Made by `python scripts/make_embedded_model.py maspo/models/embedded`: supervised learning on the
 worked solutions of `maspo.data.arithmetic`, stopped on purpose half-way, after {steps} updates of
-{batch} solutions. One lesson in {misread} misreads a digit of the question, so that its answer is
-wrong: the model makes slips, which reinforcement learning can cure. The weights come from random
-initialisation; no other model or data set is involved.
+{batch} solutions. The weights come from random initialisation; no other model or data set is
+involved.
 
 Accuracy on {problems} held-out problems (`arithmetic_problems({problems}, seed=0, split="test")`),
 8 samples each at temperature 1.0: Avg@8 {average:.1%}, pass@8 {solved:.1%}.
@@ -132,27 +126,10 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
     return model
 
 
-def lesson(problem: Problem, draw: random.Random) -> str:
-    """Write the worked solution of a problem, now and then of one that differs in a digit."""
-    if draw.random() >= MISREAD:
-        return worked_solution(problem)
-    text = problem.prompt[0]["content"]
-    place = draw.choice([i for i, character in enumerate(text) if character.isdigit()])
-    misread = text[:place] + draw.choice("123456789") + text[place + 1 :]
-    return worked_solution(
-        replace(
-            problem,
-            prompt=({"role": "user", "content": misread},),
-            answer=str(sum(map(int, misread.split("+")))),
-        )
-    )
-
-
 def batches(
     tokenizer: PreTrainedTokenizerFast, problems: list[Problem]
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Yield padded token ids and labels; labels are -100 outside the worked solution."""
-    draw = random.Random(SEED)
     for start in range(0, len(problems), BATCH):
         rows, prompts = [], []
         for problem in problems[start : start + BATCH]:
@@ -160,7 +137,7 @@ def batches(
                 list(problem.prompt), tokenize=False, add_generation_prompt=True
             )
             prompts.append(len(tokenizer(prompt)["input_ids"]))
-            rows.append(tokenizer(prompt + lesson(problem, draw) + END)["input_ids"])
+            rows.append(tokenizer(prompt + worked_solution(problem) + END)["input_ids"])
         width = max(map(len, rows))
         ids = torch.full((len(rows), width), tokenizer.pad_token_id)
         labels = torch.full((len(rows), width), -100)
@@ -237,7 +214,6 @@ def main() -> None:
             parameters=parameters,
             steps=steps,
             batch=BATCH,
-            misread=round(1 / MISREAD),
             average=average,
             solved=solved,
             layers=LAYERS,

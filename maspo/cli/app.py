@@ -77,11 +77,14 @@ def recipes() -> None:
 @app.command()
 def objectives(
     name: Annotated[str | None, typer.Argument(help="Show this one with all its settings.")] = None,
+    table: Annotated[bool, typer.Option(help="Write a Markdown table.")] = False,
 ) -> None:
     """List the objectives, or show one: equation, source, settings."""
-    from maspo.cli.show import show_objective, show_objectives
+    from maspo.cli.show import objectives_table, show_objective, show_objectives
 
-    if name is None:
+    if table:
+        typer.echo(objectives_table(), nl=False)
+    elif name is None:
         show_objectives(console)
     else:
         show_objective(console, name)

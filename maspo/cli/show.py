@@ -25,6 +25,18 @@ def show_objectives(console: Console) -> None:
         console.print(equation + "\n", highlight=False, markup=False, soft_wrap=True)
 
 
+def objectives_table() -> str:
+    """Write the objectives as the Markdown table that README holds."""
+    rows = ["| name | gate | radius | side | source |", "|---|---|---|---|---|"]
+    for name, kind in OBJECTIVES.items():
+        value = kind()
+        side = "both" if value.two_sided else "where A (ρ - 1) > 0"  # pyright: ignore
+        side += f", and A < 0 with ρ > {value.cap:g}" if value.cap else ""  # pyright: ignore
+        source = f"[{kind.arxiv}](https://arxiv.org/abs/{kind.arxiv})"
+        rows.append(f"| `{name}` | {value.shape} | {kind.radius} | {side} | {source} |")  # pyright: ignore
+    return "\n".join(rows) + "\n"
+
+
 def show_objective(console: Console, name: str) -> None:
     """Show one objective: docstring, then every setting with symbol, default, range and meaning."""
     if name not in OBJECTIVES:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -111,7 +112,7 @@ def _generate(
     for row, prompt in enumerate(prompts):
         ids[row, longest - len(prompt) :] = torch.tensor(prompt)
         mask[row, longest - len(prompt) :] = 1
-    output = model.generate(
+    output = cast(Any, model).generate(
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),
         generation_config=config,
@@ -133,7 +134,7 @@ def _as_sample(
     return Sample(
         problem_id=row[0],
         index=row[1],
-        text=tokenizer.decode(kept, skip_special_tokens=True),
+        text=cast(str, tokenizer.decode(kept, skip_special_tokens=True)),
         tokens=len(kept),
         finish="length" if stop is None else "stop",
     )
