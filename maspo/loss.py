@@ -9,7 +9,7 @@ from torch import Tensor
 
 from maspo.core.batch import TokenBatch, finite, only
 from maspo.core.diagnostics import Mean, gate_metrics
-from maspo.core.objective import Objective, Terms
+from maspo.core.objective import Objective
 from maspo.core.reduction import reduce_tokens, reduction_weights
 from maspo.objectives import make_objective
 
@@ -64,7 +64,7 @@ def policy_loss(
     batch = TokenBatch.clean(log_probs, old_log_probs, advantages, mask, entropies)
     with torch.no_grad():
         terms = objective.terms(batch)
-        weights, slopes, values = terms.weights, slope(batch, terms), terms.surrogate
+        weights, slopes, values = terms.weights, terms.slopes(batch.advantages), terms.surrogate
         if rollout_weights is not None:
             correction = only(rollout_weights.detach(), batch.mask)
             weights, slopes, values = (x * correction for x in (weights, slopes, values))
@@ -75,12 +75,6 @@ def policy_loss(
         weights=only(weights, batch.mask),
         metrics=gate_metrics(batch, terms),
     )
-
-
-def slope(batch: TokenBatch, terms: Terms) -> Tensor:
-    """Give c, `[batch, time]`: the coefficient on ∇log π that is the gradient of every objective."""
-    c = terms.weights * batch.advantages
-    return c if terms.offsets is None else c + terms.offsets
 
 
 def carry(values: Tensor, slopes: Tensor, log_probs: Tensor, mask: Tensor) -> Tensor:

@@ -51,7 +51,9 @@ def test_maspo_commands_are_current(line, tmp_path):
 
 
 def test_pip_commands_name_what_exists():
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
     lines = [line for line in shell_lines() if line.startswith("pip")]
     assert len(lines) == 2
     for line in lines:

@@ -83,7 +83,9 @@ def test_gate_metrics_by_hand():
     batch = TokenBatch.clean(old + ratio.log(), old, advantages, torch.ones(1, 4))
     weights = torch.tensor([[1.0, 0.5, 0.25, 3.0]])
     widths = torch.tensor([[3.0, 1.0, 2.0, 9.0]])
-    found = gate_metrics(batch, Terms(weights=weights, surrogate=weights, widths=widths))
+    found = gate_metrics(
+        batch, Terms(weights=weights, surrogate=weights, ratios=ratio, widths=widths)
+    )
     expected = {
         "gate_mean": (0.5 + 1 + 0.5) / 3,
         "gate_mean_pos": 0.75,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 MAX_LOG_RATIO = 20.0
-"""|log ratio| beyond which a token counts as broken: its ratio is held at e^±20, its gradient is 0."""
+"""|log ratio| beyond which a token counts as broken: its ratio is held there, and its gradient is 0."""
 
 MAX_LOG_PROB = 1e5
 """|log-probability| that stands for an impossible token: beyond any exponent, yet its sums are finite."""
@@ -33,6 +33,8 @@ class TokenBatch:
     """Bool; true on response tokens."""
     entropies: Tensor | None = None
     """Entropy of the policy at each position, in nats, for the objectives that ask for it."""
+    max_log_ratio: float = MAX_LOG_RATIO
+    """|log ratio| at which the ratio is held."""
 
     @classmethod
     def clean(
@@ -79,25 +81,37 @@ class TokenBatch:
 
     @cached_property
     def ratio(self) -> Tensor:
-        """π / π_old, `[batch, time]`, between e^-20 and e^20."""
-        return self.log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
+        """π / π_old, `[batch, time]`, held where its logarithm leaves ± `max_log_ratio`."""
+        return self.log_ratio.clamp(-self.max_log_ratio, self.max_log_ratio).exp()
 
     @cached_property
     def broken(self) -> Tensor:
         """Bool `[batch, time]`: the ratio is out of bounds."""
-        return self.log_ratio.abs() > MAX_LOG_RATIO
+        return self.log_ratio.abs() > self.max_log_ratio
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """Number of tokens of each sequence, `[batch, 1]`; 1 for an empty one, for division."""
+        return self.mask.sum(1, keepdim=True).clamp(min=1)
+
+    def sequence_mean(self, x: Tensor) -> Tensor:
+        """Average `x` over the tokens of each sequence, `[batch, 1]`; `x` is 0 under the mask."""
+        return x.sum(1, keepdim=True) / self.lengths
+
+    def spread(self, x: Tensor) -> Tensor:
+        """Give every token the value of its sequence, `[batch, 1]` to `[batch, time]`."""
+        return only(x.expand_as(self.log_probs), self.mask)
 
     def pooled(self) -> TokenBatch:
         """Return the batch in which every token carries the mean log-probabilities of its sequence.
 
         The ratio becomes GSPO's length-normalised sequence ratio and π_old the geometric mean.
         """
-        length = self.mask.sum(1, keepdim=True).clamp(min=1)
-
-        def mean(x: Tensor) -> Tensor:
-            return only((x.sum(1, keepdim=True) / length).expand_as(x), self.mask)
-
-        return replace(self, log_probs=mean(self.log_probs), old_log_probs=mean(self.old_log_probs))
+        return replace(
+            self,
+            log_probs=self.spread(self.sequence_mean(self.log_probs)),
+            old_log_probs=self.spread(self.sequence_mean(self.old_log_probs)),
+        )
 
 
 def only(x: Tensor, mask: Tensor) -> Tensor:

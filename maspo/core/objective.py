@@ -3,37 +3,55 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from maspo.core.batch import TokenBatch
+from maspo.core.batch import MAX_LOG_RATIO, TokenBatch
 from maspo.core.gates import SHAPES, Gated
 from maspo.core.settings import check_settings, setting
 
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What an objective says of each token: the gradient of its loss is -(weight A + offset)."""
+    """What an objective says of each token: the gradient of its loss is -(weight A + offset).
+
+    All tensors are `[batch, time]`.
+    """
 
     weights: Tensor
-    """w, `[batch, time]`: the factor on A ∇log π."""
+    """w, the factor on A ∇log π."""
     surrogate: Tensor
-    """J, `[batch, time]`: the value to be maximised, for reports only."""
+    """J, the value to be maximised, for reports only."""
+    ratios: Tensor
+    """ρ as the objective sees it: of the token, or of its sequence."""
     offsets: Tensor | None = None
-    """`[batch, time]` coefficients on ∇log π that do not scale with A."""
+    """Coefficients on ∇log π that do not scale with A."""
     widths: Tensor | None = None
-    """`[batch, time]` radius of the gate, in units of the ratio."""
+    """Radius of the gate, in units of the ratio."""
+
+    def slopes(self, advantages: Tensor) -> Tensor:
+        """Give c = w A + offset, the coefficient on ∇log π."""
+        c = self.weights * advantages
+        return c if self.offsets is None else c + self.offsets
+
+    def only(self, keep: Tensor) -> Terms:
+        """Silence the tokens outside `keep`, bool and broadcastable to `[batch, time]`."""
+        offsets = None if self.offsets is None else torch.where(keep, self.offsets, 0.0)
+        weights = torch.where(keep, self.weights, 0.0)
+        surrogate = torch.where(keep, self.surrogate, 0.0)
+        return replace(self, weights=weights, surrogate=surrogate, offsets=offsets)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Objective(ABC):
     """A policy objective: a value whose fields are its hyperparameters.
 
-    A subclass states its equation in its docstring, its source in `arxiv`, and computes `terms`.
-    It never sums: reduction, normalisation and the model are the caller's.
+    A subclass states its equation in its docstring, its source in `arxiv`, and computes
+    `token_terms`. It never sums: advantages, reduction and model are the caller's. The fields here
+    steady any objective and are off by default.
     """
 
     title: ClassVar[str]
@@ -42,16 +60,56 @@ class Objective(ABC):
     """Where the method was published."""
     radius: ClassVar[str]
     """What bounds the ratio, in a few words."""
+    inputs: ClassVar[tuple[str, ...]] = ()
+    """What it needs besides log-probabilities, advantages and mask."""
+    advantages: ClassVar[str] = "group"
+    """The advantage estimator its paper uses, a name of `maspo.core.advantages`."""
+    reduction: ClassVar[str] = "token-mean"
+    """The reduction its paper uses."""
     when_unstable: ClassVar[str] = "lower the learning rate"
     """What its authors say to change when training collapses."""
+
+    cap: float | None = setting(
+        None,
+        "c",
+        "with A < 0 a ratio above c gets no gradient (dual clip, arXiv:1912.09729); none: no bound",
+        low=1.0,
+        open_low=True,
+        optional=True,
+    )
+    soft_cap: bool = setting(
+        False, "c", "such a token keeps the weight c instead of losing its gradient"
+    )
+    max_log_ratio: float = setting(
+        MAX_LOG_RATIO, "D", "|log ρ| beyond which ρ is held constant", low=0, open_low=True
+    )
+    off_policy_threshold: float | None = setting(
+        None,
+        "δ",
+        "drop sequences with A < 0 whose mean log π_old - log π exceeds δ (OPSM, as in TRL); none: keep",
+        low=0,
+        optional=True,
+    )
 
     def __post_init__(self) -> None:
         """Raise InputError for a hyperparameter outside its limits."""
         check_settings(self)
 
     @abstractmethod
+    def token_terms(self, batch: TokenBatch) -> Terms:
+        """Give weight and value of every token by the method's own equation."""
+
     def terms(self, batch: TokenBatch) -> Terms:
-        """Give weight and value of every token; called without gradient."""
+        """Give weight and value of every token, the steadying fields applied; without gradient."""
+        batch = replace(batch, max_log_ratio=self.max_log_ratio)
+        terms = self.token_terms(batch)
+        negative = batch.advantages < 0
+        if self.cap is not None:
+            terms = capped(terms, negative & (terms.ratios > self.cap), self.cap, self.soft_cap)
+        if self.off_policy_threshold is not None:
+            drift = -batch.sequence_mean(batch.log_ratio)
+            terms = terms.only(~(negative & (drift > self.off_policy_threshold)))
+        return terms
 
     def advice(self, parameters: int | None = None) -> list[str]:
         """Say what is known to go wrong with these settings, for a model of so many parameters."""
@@ -74,14 +132,6 @@ class GatedObjective(Objective):
     two_sided: bool = setting(
         False, "side", "gate also the tokens whose ratio moved against the advantage"
     )
-    cap: float | None = setting(
-        None,
-        "c",
-        "dual clip (arXiv:1912.09729): with A < 0 a ratio above c gets no gradient; none: no bound",
-        low=1.0,
-        open_low=True,
-        optional=True,
-    )
     level: str = setting(
         "token",
         "level",
@@ -93,22 +143,32 @@ class GatedObjective(Objective):
     def width(self, batch: TokenBatch) -> Tensor:
         """Give the radius of the gate, `[batch, time]`, in units of the ratio."""
 
-    def terms(self, batch: TokenBatch) -> Terms:
+    def token_terms(self, batch: TokenBatch) -> Terms:
         """See the class."""
         if self.level == "sequence":
             batch = batch.pooled()
-        ratio, negative = batch.ratio, batch.advantages < 0
-        width = self.width(batch)
-        weight, value = SHAPES[self.shape](ratio, width)
+        ratio, width = batch.ratio, self.width(batch)
+        weight, value = self.gate(batch, width)
         if not self.two_sided:
             gated = batch.advantages * (ratio - 1) > 0
             weight, value = Gated(*(torch.where(gated, x, ratio) for x in (weight, value)))
-        if self.cap is not None:
-            capped = negative & (ratio > self.cap)
-            weight = torch.where(capped, 0.0, weight)
-            value = torch.where(capped, self.cap, value)
         return Terms(
             weights=torch.where(batch.broken, 0.0, weight),
             surrogate=value * batch.advantages,
+            ratios=ratio,
             widths=width,
         )
+
+    def gate(self, batch: TokenBatch, width: Tensor) -> Gated:
+        """Give weight and value per unit of advantage where the gate is on."""
+        return SHAPES[self.shape](batch.ratio, width)
+
+
+def capped(terms: Terms, beyond: Tensor, cap: float, soft: bool) -> Terms:
+    """Bound the tokens `beyond` the cap: no weight, or the weight `cap` if `soft`."""
+    kept = terms.surrogate * (cap / terms.ratios)
+    return replace(
+        terms,
+        weights=torch.where(beyond, cap if soft else 0.0, terms.weights),
+        surrogate=torch.where(beyond, kept, terms.surrogate),
+    )

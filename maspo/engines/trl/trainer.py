@@ -25,7 +25,7 @@ from maspo.core.objective import Terms
 from maspo.engines.trl.collapse import CollapseWarning
 from maspo.engines.trl.config import MASPOConfig
 from maspo.errors import InputError
-from maspo.loss import carry, slope
+from maspo.loss import carry
 
 
 class MASPOTrainer(GRPOTrainer):
@@ -100,7 +100,7 @@ class MASPOTrainer(GRPOTrainer):
         with torch.no_grad():
             terms = self.args.objective.terms(batch)
             # TRL multiplies A' by the ratio, whose own slope already contributes the value.
-            extra = slope(batch, terms) - terms.surrogate
+            extra = terms.slopes(batch.advantages) - terms.surrogate
         inputs["advantages"] = carry(terms.surrogate, extra, log_probs, batch.mask) / batch.ratio
         bounded = batch.log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
         inputs["old_per_token_logps"] = log_probs.detach() - bounded

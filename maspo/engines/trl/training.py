@@ -71,6 +71,7 @@ def trl_config(recipe: Recipe, folder: Path, *, strict: bool = False) -> MASPOCo
         "save_strategy": "steps" if training.save_every else "no",
         "save_steps": (training.save_every or 1) * training.updates_per_rollout,
         "disable_tqdm": True,
+        "dataloader_pin_memory": torch.cuda.is_available(),
         "logging_steps": 1,
         "report_to": [],
     }

@@ -1,0 +1,58 @@
+"""Two tokens through TRL's own loss: which objective is live?"""
+
+from __future__ import annotations
+
+import tempfile
+
+import torch
+from datasets import Dataset
+from trl import GRPOTrainer
+
+from maspo.core.objective import Objective
+from maspo.engines.trl.config import MASPOConfig
+from maspo.engines.trl.trainer import MASPOTrainer
+from maspo.models import load_model
+
+RATIOS = (2.0, 0.4)
+"""Two tokens, the first with A = 1 and the second with A = -1: both moved as their advantage asks."""
+
+
+def weights_in_trl(objective: Objective) -> torch.Tensor:
+    """Give the weights of the same tokens by the gradient of TRL's own loss in our trainer."""
+    old, log_probs, advantages = two_tokens()
+    leaf = log_probs.requires_grad_()
+
+    class Fixed(GRPOTrainer):
+        """Stands in for the forward pass, below our trainer: two tokens of known probability."""
+
+        def _get_per_token_logps_and_entropies(self, *args, **kwargs):  # type: ignore[override]
+            return leaf, torch.zeros_like(leaf), None
+
+    class Probe(MASPOTrainer, Fixed):
+        """Our trainer on top of the fixed tokens."""
+
+    model, tokenizer = load_model("embedded")
+    with tempfile.TemporaryDirectory() as folder:
+        args = MASPOConfig(
+            output_dir=folder, objective=objective, bf16=False, report_to=[], loss_type="grpo"
+        )
+        prompts = Dataset.from_dict({"prompt": ["a", "b"]})
+        probe = Probe(
+            model, lambda **_: [], args, train_dataset=prompts, processing_class=tokenizer
+        )
+        probe.current_gradient_accumulation_steps = 1
+        ids = torch.zeros(1, 2, dtype=torch.long)
+        mask = torch.ones(1, 2, dtype=torch.long)
+        batch = {"prompt_ids": ids, "prompt_mask": mask, "completion_ids": ids}
+        batch |= {"completion_mask": mask, "advantages": advantages, "old_per_token_logps": old}
+        probe.model.train()
+        probe._compute_loss(probe.model, batch).backward()
+    assert leaf.grad is not None
+    return (-2 * leaf.grad / advantages)[0] + 0.0  # no -0.0; the loss is the mean of the two
+
+
+def two_tokens() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Give old and new log-probabilities and advantages of the two tokens, each `[1, 2]`, float64."""
+    ratios = torch.tensor([RATIOS], dtype=torch.float64)
+    old = torch.full_like(ratios, 0.3).log()
+    return old, old + ratios.log(), torch.tensor([[1.0, -1.0]], dtype=torch.float64)
