@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar
 
 import torch
@@ -94,6 +94,12 @@ class Objective(ABC):
     def __post_init__(self) -> None:
         """Raise InputError for a hyperparameter outside its limits."""
         check_settings(self)
+
+    def __str__(self) -> str:
+        """Name the class and the settings that are not its defaults."""
+        values = [(f, getattr(self, f.name)) for f in fields(self)]
+        changed = [f"{f.name}={value!r}" for f, value in values if value != f.default]
+        return f"{type(self).__name__}({', '.join(changed)})"
 
     @abstractmethod
     def token_terms(self, batch: TokenBatch) -> Terms:

@@ -14,7 +14,7 @@ def plan(recipe: Recipe, processes: int = 1) -> list[str]:
     lines = [
         f"model      {recipe.model.source}" + (", LoRA adapters" if recipe.model.lora else ""),
         f"data       {recipe.data.source}",
-        f"objective  {recipe.make_objective()!r}",
+        f"objective  {recipe.make_objective()}",
         f"rollout    {rollout.prompts} prompts x {rollout.samples} samples = {recipe.completions} "
         f"completions of at most {rollout.max_completion_tokens} tokens",
         f"updates    {updates} per rollout, each on {recipe.completions_per_update} completions in "

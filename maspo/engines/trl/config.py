@@ -88,7 +88,7 @@ class MASPOConfig(GRPOConfig):
             if getattr(self, name) != defaults[name]:
                 raise InputError(
                     f"{name} belongs to TRL's own losses and would do nothing here; "
-                    f"set it on the objective: {self.objective!r}"
+                    f"set it on the objective: {self.objective}"
                 )
         if self.loss_type not in (*LOSS_TYPES.values(), "bnpo"):
             raise InputError(
