@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+# Threads of a small model wait for each other all the time. Waiting asleep costs nothing on a free
+# machine, and on a busy one an idle spin makes training three times slower (60 s against 17 s).
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def main() -> None:

@@ -27,14 +27,15 @@ def show_objectives(console: Console) -> None:
 
 def objectives_table() -> str:
     """Write the objectives as the Markdown table that README holds."""
-    rows = ["| name | gate | radius | side | source |", "|---|---|---|---|---|"]
+    columns = "name", "ratio level", "radius", "gate", "side", "mass-aware", "sign-asymmetric"
+    rows = [(*columns, "extra inputs", "source"), ("---",) * 9]
     for name, kind in OBJECTIVES.items():
-        value = kind()
-        side = "both" if value.two_sided else "where A (ρ - 1) > 0"  # pyright: ignore
-        side += f", and A < 0 with ρ > {value.cap:g}" if value.cap else ""  # pyright: ignore
+        words = kind().outline()
+        yes = ["yes" if flag else "" for flag in (kind.mass_aware, kind.sign_asymmetric)]
         source = f"[{kind.arxiv}](https://arxiv.org/abs/{kind.arxiv})"
-        rows.append(f"| `{name}` | {value.shape} | {kind.radius} | {side} | {source} |")  # pyright: ignore
-    return "\n".join(rows) + "\n"
+        shape = words["level"], kind.radius, words["gate"], words["side"]
+        rows.append((f"`{name}`", *shape, *yes, ", ".join(kind.inputs), source))
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
 
 
 def show_objective(console: Console, name: str) -> None:
