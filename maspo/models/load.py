@@ -25,7 +25,7 @@ def load_model(source: str, dtype: str = "float32") -> tuple[Any, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, **extra)
         model = AutoModelForCausalLM.from_pretrained(place, dtype=getattr(torch, dtype), **extra)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise InputError(f"no model could be loaded from {source!r}: {reason}") from None
     if extra:
