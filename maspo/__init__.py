@@ -9,8 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from maspo.core.advantages import ADVANTAGES, AdvantageEstimator, estimate_advantages
+    from maspo.core.history import RewardHistory
+    from maspo.core.kl import KL
     from maspo.core.objective import Objective
     from maspo.core.reduction import REDUCTIONS
+    from maspo.core.rewards import live_groups, overlong_penalty
+    from maspo.core.rollout import ROLLOUT_MODES, rollout_weights
     from maspo.errors import InputError
     from maspo.loss import PolicyLoss, policy_loss
     from maspo.objectives import (
@@ -27,8 +32,13 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "maspo.errors": ("InputError",),
+    "maspo.core.advantages": ("ADVANTAGES", "AdvantageEstimator", "estimate_advantages"),
+    "maspo.core.history": ("RewardHistory",),
+    "maspo.core.kl": ("KL",),
     "maspo.core.objective": ("Objective",),
     "maspo.core.reduction": ("REDUCTIONS",),
+    "maspo.core.rewards": ("live_groups", "overlong_penalty"),
+    "maspo.core.rollout": ("ROLLOUT_MODES", "rollout_weights"),
     "maspo.loss": ("PolicyLoss", "policy_loss"),
     "maspo.objectives": (
         "GRPO",
@@ -42,18 +52,27 @@ _HOMES = {
 }
 
 __all__ = [
+    "ADVANTAGES",
     "GRPO",
+    "KL",
     "MASPO",
     "OBJECTIVES",
     "REDUCTIONS",
+    "ROLLOUT_MODES",
     "SAPO",
+    "AdvantageEstimator",
     "ClipHigher",
     "DualClip",
     "InputError",
     "Objective",
     "PolicyLoss",
+    "RewardHistory",
+    "estimate_advantages",
+    "live_groups",
     "make_objective",
+    "overlong_penalty",
     "policy_loss",
+    "rollout_weights",
 ]
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from maspo.core.batch import TokenBatch, finite, only
-from maspo.core.diagnostics import Mean, gate_metrics
+from maspo.core.diagnostics import Mean, gate_metrics, mean_over
+from maspo.core.kl import KL
 from maspo.core.objective import Objective
 from maspo.core.reduction import reduce_tokens, reduction_weights
+from maspo.errors import InputError
 from maspo.objectives import make_objective
 
 
@@ -23,7 +26,8 @@ class PolicyLoss:
     weights: Tensor
     """w, `[batch, time]`, detached, 0 under the mask: d loss_t / d log_prob_t = -w A before reduction."""
     metrics: dict[str, Mean]
-    """What the gate did; `float(metrics[name])` is the number, see `gate_metrics` for the names."""
+    """What the gate did; `float(metrics[name])` is the number, see `gate_metrics` for the names.
+    With a KL term also `maspo/kl`, its mean over the tokens, without its weight."""
 
 
 def policy_loss(
@@ -37,7 +41,10 @@ def policy_loss(
     denominator: Tensor | float | None = None,
     max_length: int | None = None,
     rollout_weights: Tensor | None = None,
+    ref_log_probs: Tensor | None = None,
+    kl: KL | None = None,
     entropies: Tensor | None = None,
+    sum_over_processes: Callable[[Tensor], Tensor] | None = None,
 ) -> PolicyLoss:
     """Compute the loss of a policy objective on sampled tokens.
 
@@ -53,27 +60,43 @@ def policy_loss(
             ranks; without it, that of this batch.
         max_length: the constant of seq-mean-token-sum-norm, in tokens.
         rollout_weights: `[batch, time]` detached factors that correct for the difference between
-            the engine that sampled and the old policy; they multiply any objective.
+            the engine that sampled and the old policy (see `maspo.rollout_weights`); they multiply
+            any objective, and not the KL term.
+        ref_log_probs: `[batch, time]`, log π_ref of the policy that `kl` pulls back to.
+        kl: a penalty such as `maspo.KL(coef=0.04)`, added to the loss of every token.
         entropies: `[batch, time]` in nats, for the objectives that use them.
+        sum_over_processes: adds up a tensor over all processes, for the objectives that couple the
+            batch (`couples_batch`) where each process holds a part of it. Such an objective calls
+            it once a loss, on every process.
 
     Half precision is computed in float32, float64 in float64. Raises ValueError for shapes that do
-    not agree and InputError for an unknown objective or reduction.
+    not agree and InputError for an unknown objective or reduction, and for one of `kl` and `ref_log_probs`
+    without the other.
     """
+    if (kl is None) != (ref_log_probs is None):
+        raise InputError("kl and ref_log_probs go together: give both or neither")
     if isinstance(objective, str):
         objective = make_objective(objective)
-    batch = TokenBatch.clean(log_probs, old_log_probs, advantages, mask, entropies)
+    batch = TokenBatch.clean(
+        log_probs, old_log_probs, advantages, mask, entropies, sum_over_processes
+    )
     with torch.no_grad():
         terms = objective.terms(batch)
         weights, slopes, values = terms.weights, terms.slopes(batch.advantages), terms.surrogate
         if rollout_weights is not None:
             correction = only(rollout_weights.detach(), batch.mask)
             weights, slopes, values = (x * correction for x in (weights, slopes, values))
+        metrics = gate_metrics(batch, terms)
+        if kl is not None and ref_log_probs is not None:
+            divergence, pull = kl.terms(batch, ref_log_probs)
+            values, slopes = values - kl.coef * divergence, slopes - kl.coef * pull
+            metrics["maspo/kl"] = mean_over(divergence, batch.mask)
     token_losses = -carry(values, slopes, log_probs, batch.mask)
     sizes = reduction_weights(batch.mask, reduction, denominator=denominator, max_length=max_length)
     return PolicyLoss(
         loss=reduce_tokens(token_losses, sizes),
         weights=only(weights, batch.mask),
-        metrics=gate_metrics(batch, terms),
+        metrics=metrics,
     )
 
 

@@ -13,10 +13,24 @@ from cases import ROWS, label
 from hypothesis import given, settings
 
 import maspo
-from maspo import GRPO, MASPO, SAPO
+from maspo import GRPO, MASPO, SAPO, make_objective
 from maspo.core.batch import MAX_LOG_RATIO, TokenBatch
+from maspo.core.objective import GatedObjective
 
 each_row = pytest.mark.parametrize("row", ROWS, ids=label)
+
+
+def each_row_that_is(*shared):
+    """Every row that has the shared properties."""
+    rows = [row for row in ROWS if not set(shared) & set(row.lacks)]
+    return pytest.mark.parametrize("row", rows, ids=label)
+
+
+each_gated_row = pytest.mark.parametrize(
+    "row",
+    [row for row in ROWS if isinstance(row.objective, GatedObjective) and not row.whole],
+    ids=label,
+)
 
 
 def random_batch(seed, batch=6, time=9, spread=1.0, dtype=torch.float64):
@@ -32,8 +46,44 @@ def random_batch(seed, batch=6, time=9, spread=1.0, dtype=torch.float64):
     return log_probs.to(dtype), old.to(dtype), advantages.to(dtype), mask
 
 
+def entropies_for(log_probs):
+    """Draw entropies from 0 to 3 nats, in 16ths, which every dtype holds."""
+    g = torch.Generator().manual_seed(11)
+    return (torch.randint(0, 48, log_probs.shape, generator=g) / 16).to(log_probs.dtype)
+
+
+def by_oracle(row, log_probs, old, advantages, mask):
+    """Yield (b, t, J, slope) of every token, J and slope from the oracle."""
+    if row.whole:
+        yield from by_oracle_of_batches(row, log_probs, old, advantages, mask)
+        return
+    entropies = entropies_for(log_probs)
+    for b, t in mask.nonzero().tolist():
+        more = {}
+        if "entropies" in row.objective.inputs:
+            more = {"entropy": float(entropies[b, t]), "entropies": entropies[b][mask[b]].tolist()}
+        if row.pooled:
+            parts = log_probs[b][mask[b]].tolist(), old[b][mask[b]].tolist(), float(advantages[b])
+            yield b, t, *oracle.sequence(row.token, *parts, **more, **row.settings)
+        else:
+            parts = float(log_probs[b, t]), float(old[b, t]), float(advantages[b])
+            yield b, t, *row.token(*parts, **more, **row.settings)
+
+
+def by_oracle_of_batches(row, log_probs, old, advantages, mask):
+    """Do what `by_oracle` does with an oracle that takes the batch."""
+    if advantages.dim() == 1:
+        advantages = advantages[:, None].expand_as(log_probs)
+    tokens = torch.stack([log_probs, old, advantages], dim=2)
+    found = row.token([x[m].tolist() for x, m in zip(tokens, mask, strict=True)], **row.settings)
+    places = mask.nonzero().tolist()
+    for place, result in zip(places, (x for row in found for x in row), strict=True):
+        yield *place, *result
+
+
 def loss_and_grad(objective, log_probs, old, advantages, mask, **more):
     """Run `policy_loss` and return it with the gradient by `log_probs`."""
+    more.setdefault("entropies", entropies_for(log_probs))
     log_probs = log_probs.clone().requires_grad_()
     result = maspo.policy_loss(log_probs, old, advantages, mask, objective=objective, **more)
     (grad,) = torch.autograd.grad(result.loss, log_probs)
@@ -47,34 +97,28 @@ def test_value_and_slope_equal_the_oracle(row, seed):
     result, grad = loss_and_grad(row.objective, log_probs, old, advantages, mask)
     n = int(mask.sum())
     value, slopes = 0.0, torch.zeros_like(grad)
-    for b, t in mask.nonzero().tolist():
-        j, slope = row.token(
-            float(log_probs[b, t]), float(old[b, t]), float(advantages[b]), **row.settings
-        )
+    for b, t, j, slope in by_oracle(row, log_probs, old, advantages, mask):
         value -= j / n
         slopes[b, t] = -slope / n
     assert float(result.loss) == pytest.approx(value, rel=1e-12)
     torch.testing.assert_close(grad, slopes, rtol=1e-12, atol=0)
-    torch.testing.assert_close(grad, -result.weights * advantages[:, None] / n, rtol=1e-12, atol=0)
+    if "scales" not in row.lacks:
+        scaled = -result.weights * advantages[:, None] / n
+        torch.testing.assert_close(grad, scaled, rtol=1e-12, atol=0)
 
 
-@each_row
+@each_gated_row
 def test_sequence_level_is_the_token_rule_on_mean_log_probs(row):
-    log_probs, old, advantages, mask = random_batch(7)
-    _, grad = loss_and_grad(
-        replace(row.objective, level="sequence"), log_probs, old, advantages, mask,
-        reduction="seq-mean-token-mean",
-    )  # fmt: skip
-    rows = int((mask.sum(1) > 0).sum())
-    for b in range(len(mask)):
-        n = int(mask[b].sum())
-        if n:
-            parts = log_probs[b, :n].tolist(), old[b, :n].tolist(), float(advantages[b])
-            _, slope = oracle.sequence(row.token, *parts, **row.settings)
-            assert grad[b, :n].tolist() == pytest.approx([-slope / (n * rows)] * n, rel=1e-11)
+    batch = random_batch(7)
+    row = row._replace(objective=replace(row.objective, level="sequence"), pooled=True)
+    _, grad = loss_and_grad(row.objective, *batch, reduction="seq-mean-token-mean")
+    lengths = batch[3].sum(1).tolist()
+    rows = sum(length > 0 for length in lengths)
+    for b, t, _, slope in by_oracle(row, *batch):
+        assert float(grad[b, t]) == pytest.approx(-slope / (lengths[b] * rows), rel=1e-11)
 
 
-@each_row
+@each_row_that_is("inert")
 def test_on_policy_every_gate_is_inert(row):
     log_probs, _, advantages, mask = random_batch(3)
     result, grad = loss_and_grad(row.objective, log_probs, log_probs, advantages, mask)
@@ -119,25 +163,35 @@ def test_impossible_probabilities_give_finite_gradients(row, dtype):
         x.flatten()[None].to(dtype) for x in torch.meshgrid(extremes, extremes, indexing="ij")
     )
     mask = torch.ones_like(log_probs)
+    objectives = [row.objective]
+    if isinstance(row.objective, GatedObjective):
+        objectives = [replace(row.objective, level=level) for level in ("token", "sequence")]
     for advantage in (-3.0, 0.0, 3.0):
-        for level in ("token", "sequence"):
-            result, grad = loss_and_grad(
-                replace(row.objective, level=level), log_probs, old,
-                torch.tensor([advantage], dtype=dtype), mask,
-            )  # fmt: skip
+        for objective in objectives:
+            advantages = torch.tensor([advantage], dtype=dtype)
+            result, grad = loss_and_grad(objective, log_probs, old, advantages, mask)
             assert result.weights.isfinite().all() and result.loss.isfinite()
             # A weight beyond float16's 65504 belongs to float16, not to the objective.
             assert grad.isfinite().all() or dtype == torch.float16
 
 
-def test_no_gradient_for_a_token_whose_ratio_left_the_bounds():
+@pytest.mark.parametrize("objective", [MASPO(), make_objective("aspo", weight_cap=None)], ids=repr)
+def test_no_gradient_for_a_token_whose_ratio_left_the_bounds(objective):
     old = torch.full((1, 2), -30.0)
     log_probs = old + torch.tensor([[MAX_LOG_RATIO - 0.1, MAX_LOG_RATIO + 0.1]])
-    result, _ = loss_and_grad(MASPO(), log_probs, old, -torch.ones(1), torch.ones(1, 2))
+    result, _ = loss_and_grad(objective, log_probs, old, -torch.ones(1), torch.ones(1, 2))
     assert result.weights[0, 0] > 1e8 and result.weights[0, 1] == 0
 
 
-@pytest.mark.parametrize("objective", [GRPO(), GRPO(cap=3.0), SAPO()], ids=repr)
+differentiable = [
+    GRPO(), GRPO(cap=3.0), SAPO(),
+    *(SAPO(tau_pos=0.6, shape=shape) for shape in ("sech2", "erf", "arctan", "softsign")),
+    *(make_objective(name) for name in ("dac", "gpg", "dro", "gate_erf", "gate_arctan")),
+    make_objective("gate_softsign"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("objective", differentiable, ids=repr)
 def test_gradcheck_where_the_gradient_is_that_of_the_value(objective):
     log_probs, old, advantages, mask = random_batch(8)
     assert torch.autograd.gradcheck(
@@ -167,7 +221,7 @@ shifts = hnp.arrays(np.float64, (3, 4), elements=st.floats(-4, 4))
 signed = hnp.arrays(np.float64, (3,), elements=st.floats(-5, 5))
 
 
-@each_row
+@each_row_that_is("bounded")
 @settings(max_examples=40, deadline=None)
 @given(old=finite_logs, shift=shifts, advantages=signed)
 def test_gates_only_hold_back_and_only_on_their_side(row, old, shift, advantages):
@@ -175,12 +229,16 @@ def test_gates_only_hold_back_and_only_on_their_side(row, old, shift, advantages
     mask = torch.ones(3, 4)
     objective = row.objective
     weights = maspo.policy_loss(old + shift, old, advantages, mask, objective=objective).weights
-    ratio = ((old + shift) - old).exp()
+    moved = (old + shift) - old
+    if getattr(objective, "level", "token") == "sequence":
+        moved = moved.mean(1, keepdim=True).expand_as(moved)
+    ratio = moved.exp()
     gate = weights / ratio
     assert ((gate >= 0) & (gate <= 1 + 1e-12)).all()
-    if not objective.two_sided and objective.cap is None:
+    untouched = objective.cap is None and "inert" not in row.lacks
+    if isinstance(objective, GatedObjective) and not objective.two_sided and untouched:
         against = advantages[:, None] * (ratio - 1) <= 0
-        assert torch.equal(weights[against], ratio[against])
+        torch.testing.assert_close(weights[against], ratio[against], rtol=1e-12, atol=0)
 
 
 @settings(max_examples=50, deadline=None)
@@ -193,6 +251,61 @@ def test_rarer_tokens_never_get_a_narrower_gate(old, advantages, alpha):
         for x in (rare, rare / 2)
     ]
     assert (widths[0] >= widths[1]).all()
+
+
+@pytest.mark.parametrize("name", [n for n, kind in maspo.OBJECTIVES.items() if kind.inputs])
+def test_missing_entropies_are_an_error_that_names_them(name):
+    ones = torch.ones(2, 3)
+    with pytest.raises(maspo.InputError, match="needs entropies, and none were given"):
+        maspo.policy_loss(ones, ones, ones[:, 0], ones, objective=name)
+
+
+def test_a_log_probability_carries_its_gradient_beyond_the_bounds_of_the_ratio():
+    """verl's weights: the ratio is held at e^20 inside them, and the token is not silenced."""
+    log_probs = torch.tensor([[-1.0, -60.0]], dtype=torch.float64)
+    old, advantages = log_probs.flip(1), torch.ones(1, dtype=torch.float64)
+    objective = make_objective("cispo", epsilon_high=1e12)
+    result, _ = loss_and_grad(objective, log_probs, old, advantages, torch.ones(1, 2))
+    assert result.weights.tolist() == [pytest.approx([math.exp(20), math.exp(-20)], rel=1e-14)]
+    assert MASPO().terms(TokenBatch.clean(log_probs, old, advantages, torch.ones(1, 2))).weights[
+        0
+    ].tolist() == [0, 0]
+
+
+def test_dro_pulls_no_harder_beyond_the_bounds_and_its_value_says_so():
+    def loss(x):
+        old, zero = torch.zeros(1, 1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+        return maspo.policy_loss(
+            x, old, zero, old + 1, objective=make_objective("dro", beta=2.0)
+        ).loss
+
+    points = torch.tensor([[[-19.0]], [[-21.0]], [[-25.0]]], dtype=torch.float64).requires_grad_()
+    slopes = [torch.autograd.grad(loss(x), points)[0].sum().item() for x in points]
+    assert slopes == [pytest.approx(2 * -d) for d in (19, 20, 20)]
+    assert [loss(x).item() for x in points] == [pytest.approx(x) for x in (361, 440, 600)]
+
+
+def test_dacs_lower_bound_stays_a_half_where_the_probability_underflows():
+    old = torch.tensor([[-900.0, -900.0, -900.0]], dtype=torch.float64)
+    log_probs = old + torch.tensor([[0.45, 0.55, 9.9]], dtype=torch.float64).log()
+    batch = TokenBatch.clean(log_probs, old, -torch.ones(1), torch.ones(1, 3))
+    assert (make_objective("dac").terms(batch).weights > 0).tolist() == [[False, True, True]]
+
+
+single = [name for name, kind in maspo.OBJECTIVES.items() if not kind.couples_batch]
+
+
+@pytest.mark.parametrize("name", single)
+def test_mass_aware_means_that_probability_matters_besides_the_ratio(name):
+    """Weights after both policies lost the same factor of probability, at 15 settings of the rest."""
+    log_probs, old, advantages, mask = random_batch(9, batch=15, time=20)
+    log_probs = log_probs.clamp(max=-0.01)
+    weights = [
+        loss_and_grad(maspo.OBJECTIVES[name](), log_probs - x, old - x, advantages, mask)[0].weights
+        for x in (0.0, 2.0)
+    ]
+    same = torch.allclose(*weights, rtol=1e-9)
+    assert same != maspo.OBJECTIVES[name].mass_aware
 
 
 def test_bad_shapes_are_refused():
@@ -217,6 +330,10 @@ def test_bad_shapes_are_refused():
         ("maspo", {"shape": "sech2"}, "must be gaussian or hard"),
         ("grpo", {"cap": 1.0}, "must be > 1, or none"),
         ("sapo", {"two_sided": 1}, "must be true or false"),
+        ("dac", {"epsilon_low": 0}, "must be > 0"),
+        ("ce_gppo", {"shape": "hard"}, "must be constant"),
+        ("entropy_advantage", {"kappa": 0.5}, "must be >= 1"),
+        ("aspo", {"epsilon_rare": 2}, "must be 0 to 1"),
     ],
 )
 def test_bad_hyperparameters_are_refused_in_one_sentence(name, settings, message):

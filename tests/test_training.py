@@ -43,5 +43,5 @@ def test_the_objective_reaches_the_trainer_as_a_value(tmp_path):
 
 def test_settings_of_trl_pass_through_unless_the_recipe_decides_them(tmp_path):
     assert config(tmp_path, "trl={adam_beta1: 0.8}").adam_beta1 == 0.8
-    with pytest.raises(maspo.InputError, match="trl.num_iterations is decided by the rest"):
+    with pytest.raises(maspo.InputError, match=r"trl\.num_iterations is decided by the rest"):
         config(tmp_path, "trl={num_iterations: 2}")

@@ -31,15 +31,15 @@ def even_tokens(completion_ids, **_):
     return [sum(i % 2 == 0 for i in ids) / max(len(ids), 1) for ids in completion_ids]
 
 
-def make(kind, config, folder, **settings):
-    """Build a trainer of `kind` on the embedded model in float64."""
+def make(kind, config, folder, dtype=torch.float32, **settings):
+    """Build a trainer of `kind` on the embedded model."""
     settings = {"loss_type": "dapo", "steps_per_generation": 4, **settings}
     args = config(
         output_dir=str(folder), per_device_train_batch_size=4, num_generations=4,
         max_completion_length=8, bf16=False, use_cpu=True, report_to=[], disable_tqdm=True,
         learning_rate=1e-3, logging_steps=1, save_strategy="no", seed=3, **settings,
     )  # fmt: skip
-    model = transformers.AutoModelForCausalLM.from_pretrained(EMBEDDED, dtype=torch.float32)
+    model = transformers.AutoModelForCausalLM.from_pretrained(EMBEDDED, dtype=dtype)
     tokenizer = transformers.AutoTokenizer.from_pretrained(EMBEDDED)
     trainer = kind(
         model, even_tokens, args,
@@ -198,13 +198,17 @@ def test_maspo_through_trl_equals_policy_loss(tmp_path):
 
 
 def test_a_whole_run_of_grpo_equals_stock(tmp_path):
-    """12 optimizer steps, 4 updates per rollout: same rollouts, same logs, same weights."""
+    """12 optimizer steps, 4 updates per rollout: same rollouts, same logs, same weights.
+
+    In float64, because Adam turns float32's rounding of a gradient near 0 into a step.
+    """
     runs = {}
     for kind, config, settings in (
         (trl.GRPOTrainer, trl.GRPOConfig, STOCK_CLIP),
         (MASPOTrainer, MASPOConfig, {"objective": CLIP}),
     ):
-        trainer = make(kind, config, tmp_path / kind.__name__, max_steps=12, **settings)
+        folder = tmp_path / kind.__name__
+        trainer = make(kind, config, folder, torch.float64, max_steps=12, **settings)
         trainer.train()
         runs[kind] = trainer
     stock, ours = runs.values()
@@ -215,7 +219,7 @@ def test_a_whole_run_of_grpo_equals_stock(tmp_path):
         clipped += a["clip_ratio/region_mean"]
         for name, value in a.items():
             if name != "step_time":
-                assert b[name] == pytest.approx(value, abs=1e-6), name
+                assert b[name] == pytest.approx(value, rel=1e-6, abs=1e-6), name
     # A generation batch of dead groups has no gate to speak of, so not every line has these.
     assert any("maspo/gate_mean" in line for line in ours.state.log_history)
     assert clipped > 0, "the run never clipped, so it compared nothing"

@@ -34,7 +34,8 @@ def objectives_table() -> str:
         yes = ["yes" if flag else "" for flag in (kind.mass_aware, kind.sign_asymmetric)]
         source = f"[{kind.arxiv}](https://arxiv.org/abs/{kind.arxiv})"
         shape = words["level"], kind.radius, words["gate"], words["side"]
-        rows.append((f"`{name}`", *shape, *yes, ", ".join(kind.inputs), source))
+        cells = (f"`{name}`", *shape, *yes, ", ".join(kind.inputs), source)
+        rows.append(tuple(cell.replace("|", "\\|") for cell in cells))
     return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
 
 

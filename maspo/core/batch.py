@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -35,6 +36,8 @@ class TokenBatch:
     """Entropy of the policy at each position, in nats, for the objectives that ask for it."""
     max_log_ratio: float = MAX_LOG_RATIO
     """|log ratio| at which the ratio is held."""
+    sum_over_processes: Callable[[Tensor], Tensor] | None = None
+    """Adds up a tensor over all processes, for objectives that couple the batch; none: one process."""
 
     @classmethod
     def clean(
@@ -44,6 +47,7 @@ class TokenBatch:
         advantages: Tensor,
         mask: Tensor,
         entropies: Tensor | None = None,
+        sum_over_processes: Callable[[Tensor], Tensor] | None = None,
     ) -> TokenBatch:
         """Detach, widen and mask the inputs; `advantages` may be `[batch]`.
 
@@ -72,6 +76,7 @@ class TokenBatch:
             advantages=only(advantages.detach(), mask),
             mask=mask,
             entropies=None if entropies is None else only(entropies.detach(), mask),
+            sum_over_processes=sum_over_processes,
         )
 
     @cached_property
@@ -97,6 +102,15 @@ class TokenBatch:
     def sequence_mean(self, x: Tensor) -> Tensor:
         """Average `x` over the tokens of each sequence, `[batch, 1]`; `x` is 0 under the mask."""
         return x.sum(1, keepdim=True) / self.lengths
+
+    @cached_property
+    def sequence_advantages(self) -> Tensor:
+        """A of the sequence at each of its tokens, `[batch, time]`: the mean over the tokens."""
+        return self.spread(self.sequence_mean(self.advantages))
+
+    def total(self, sums: Tensor) -> Tensor:
+        """Add up `sums` of this batch with those of the batches that other processes hold."""
+        return sums if self.sum_over_processes is None else self.sum_over_processes(sums)
 
     def spread(self, x: Tensor) -> Tensor:
         """Give every token the value of its sequence, `[batch, 1]` to `[batch, time]`."""

@@ -6,6 +6,7 @@ advantage: `weight`, the factor on A ∇log π, and `surrogate`, the value whose
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -45,8 +46,33 @@ def sech2(ratio: Tensor, width: Tensor) -> Gated:
     return Gated(ratio * 4 * s * torch.sigmoid(-x), 4 * width * s)
 
 
+def erf(ratio: Tensor, width: Tensor) -> Gated:
+    """Gaussian tails: w = ρ exp(-x²), J/A = 1 + width (√π / 2) erf(x), x = (ρ - 1) / width.
+
+    The weight of `gaussian` at a width √2 times smaller, and the value that has this slope.
+    """
+    x = (ratio - 1) / width
+    value = 1 + width * (0.5 * math.sqrt(math.pi)) * torch.erf(x)
+    return Gated(ratio * torch.exp(-x.square()), value)
+
+
+def arctan(ratio: Tensor, width: Tensor) -> Gated:
+    """Tails of power 2: w = ρ / (1 + x²), J/A = 1 + width arctan(x), x = (ρ - 1) / width."""
+    x = (ratio - 1) / width
+    return Gated(ratio / (1 + x.square()), 1 + width * torch.atan(x))
+
+
+def softsign(ratio: Tensor, width: Tensor) -> Gated:
+    """Tails of power 2: w = ρ / (1 + |x|)², J/A = 1 + width x / (1 + |x|), x = (ρ - 1) / width."""
+    x = (ratio - 1) / width
+    return Gated(ratio / (1 + x.abs()).square(), 1 + width * x / (1 + x.abs()))
+
+
 SHAPES: dict[str, Callable[[Tensor, Tensor], Gated]] = {
     "gaussian": gaussian,
     "hard": hard,
     "sech2": sech2,
+    "erf": erf,
+    "arctan": arctan,
+    "softsign": softsign,
 }

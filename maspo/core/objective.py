@@ -12,6 +12,7 @@ from torch import Tensor
 from maspo.core.batch import MAX_LOG_RATIO, TokenBatch
 from maspo.core.gates import SHAPES, Gated
 from maspo.core.settings import check_settings, setting
+from maspo.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +61,20 @@ class Objective(ABC):
     """Where the method was published."""
     radius: ClassVar[str]
     """What bounds the ratio, in a few words."""
+    gate_form: ClassVar[str] = "none"
+    """What becomes of the weight as the ratio leaves 1, in a word or two."""
+    gate_side: ClassVar[str] = "both"
+    """Where: both, or where A (ρ - 1) > 0, the side that the advantage asks for."""
+    ratio_level: ClassVar[str] = "token"
+    """Whose ratio: of the token, or of its sequence."""
+    mass_aware: ClassVar[bool] = False
+    """Whether the weight depends on the probability of the token besides its ratio."""
+    sign_asymmetric: ClassVar[bool] = False
+    """Whether the sign of the advantage changes more than the side."""
+    couples_batch: ClassVar[bool] = False
+    """Whether the weight of a token depends on other sequences of the batch handed in."""
     inputs: ClassVar[tuple[str, ...]] = ()
-    """What it needs besides log-probabilities, advantages and mask."""
+    """The optional fields of TokenBatch that it cannot do without."""
     advantages: ClassVar[str] = "group"
     """The advantage estimator its paper uses, a name of `maspo.core.advantages`."""
     reduction: ClassVar[str] = "token-mean"
@@ -106,7 +119,13 @@ class Objective(ABC):
         """Give weight and value of every token by the method's own equation."""
 
     def terms(self, batch: TokenBatch) -> Terms:
-        """Give weight and value of every token, the steadying fields applied; without gradient."""
+        """Give weight and value of every token, the steadying fields applied; without gradient.
+
+        Raises InputError where the batch lacks one of `inputs`.
+        """
+        for name in self.inputs:
+            if getattr(batch, name) is None:
+                raise InputError(f"{type(self).__name__} needs {name}, and none were given")
         batch = replace(batch, max_log_ratio=self.max_log_ratio)
         terms = self.token_terms(batch)
         negative = batch.advantages < 0
@@ -116,6 +135,10 @@ class Objective(ABC):
             drift = -batch.sequence_mean(batch.log_ratio)
             terms = terms.only(~(negative & (drift > self.off_policy_threshold)))
         return terms
+
+    def outline(self) -> dict[str, str]:
+        """Give ratio level, gate and side in words, for tables."""
+        return in_words(self.ratio_level, self.gate_form, self.gate_side, self.cap)
 
     def advice(self, parameters: int | None = None) -> list[str]:
         """Say what is known to go wrong with these settings, for a model of so many parameters."""
@@ -145,6 +168,11 @@ class GatedObjective(Objective):
         choices=("token", "sequence"),
     )
 
+    def outline(self) -> dict[str, str]:
+        """Give ratio level, gate and side in words, for tables."""
+        side = "both" if self.two_sided else "A (ρ - 1) > 0"
+        return in_words(self.level, self.shape, side, self.cap)
+
     @abstractmethod
     def width(self, batch: TokenBatch) -> Tensor:
         """Give the radius of the gate, `[batch, time]`, in units of the ratio."""
@@ -168,6 +196,49 @@ class GatedObjective(Objective):
     def gate(self, batch: TokenBatch, width: Tensor) -> Gated:
         """Give weight and value per unit of advantage where the gate is on."""
         return SHAPES[self.shape](batch.ratio, width)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogProbObjective(Objective):
+    """An objective that weighs the log-probability itself and leaves the weight without gradient.
+
+        J = sg(w) A log π
+
+    The slope is w A however far the ratio has gone: `max_log_ratio` holds the ratio inside w, and
+    the token keeps its gradient beyond, as in verl. J is no estimate of anything; its size cannot be
+    compared with that of ratio objectives.
+    """
+
+    @abstractmethod
+    def weight(self, batch: TokenBatch) -> Tensor:
+        """Give w, `[batch, time]`."""
+
+    def token_terms(self, batch: TokenBatch) -> Terms:
+        """See the class."""
+        weight = self.weight(batch)
+        return Terms(
+            weights=weight,
+            surrogate=weight * batch.advantages * batch.log_probs,
+            ratios=batch.ratio,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceObjective(Objective):
+    """An objective of whole sequences: where the advantages differ along one, their mean is used."""
+
+    def terms(self, batch: TokenBatch) -> Terms:
+        """Give the terms by the advantage of the sequence; offsets make up for that of the token."""
+        whole = replace(batch, advantages=batch.sequence_advantages)
+        terms = super().terms(whole)
+        offsets = terms.slopes(whole.advantages) - terms.weights * batch.advantages
+        return replace(terms, offsets=offsets)
+
+
+def in_words(level: str, gate: str, side: str, cap: float | None) -> dict[str, str]:
+    """Name ratio level, gate and side; the cap is a side of its own."""
+    beyond = f", and A < 0 with ρ > {cap:g}" if cap else ""
+    return {"level": level, "gate": gate, "side": side + beyond}
 
 
 def capped(terms: Terms, beyond: Tensor, cap: float, soft: bool) -> Terms:

@@ -22,6 +22,8 @@ class Setting:
     high: float = math.inf
     """Greatest value allowed."""
     open_low: bool = False
+    whole: bool = False
+    """Only whole numbers are allowed."""
     optional: bool = False
     """None is allowed and switches it off."""
     choices: tuple[str, ...] | None = None
@@ -38,6 +40,7 @@ class Setting:
             text = f"{'>' if self.open_low else '>='} {self.low:g}"
         else:
             text = f"{self.low:g} to {self.high:g}"
+        text = f"whole and {text}" if self.whole else text
         return f"{text}, or none" if self.optional else text
 
     def allows(self, value: object) -> bool:
@@ -47,6 +50,8 @@ class Setting:
         if value is None:
             return self.optional
         if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+            return False
+        if self.whole and not isinstance(value, int):
             return False
         return self.low <= value <= self.high and not (self.open_low and value == self.low)
 

@@ -6,18 +6,79 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from maspo.core.objective import Objective
+from maspo.core.plugins import WithPlugins
 from maspo.errors import unknown
+from maspo.objectives.aspo import ASPO
+from maspo.objectives.bapo import BAPO, BAPOReleased
+from maspo.objectives.cispo import CISPO
+from maspo.objectives.covariance import ClipCov, KLCov
+from maspo.objectives.dac import DAC, DACReleased
+from maspo.objectives.dgpo import DGPO
+from maspo.objectives.dppo import DPPOKL, DPPOTV
+from maspo.objectives.dro import DRO
+from maspo.objectives.entropy_advantage import EntropyAdvantage
+from maspo.objectives.gate_families import GateArctan, GateErf, GateSoftsign
+from maspo.objectives.gmpo import GMPO
+from maspo.objectives.gpg import GPG
+from maspo.objectives.gppo import CEGPPO, GPPO, CEGPPOReleased
 from maspo.objectives.grpo import GRPO, ClipHigher, DualClip
-from maspo.objectives.maspo import MASPO
-from maspo.objectives.sapo import SAPO
+from maspo.objectives.gspo import GSPO, LUSPO, GSPOToken
+from maspo.objectives.maspo import (
+    MASPO,
+    MASPOCapped,
+    MASPOHard,
+    MASPONoMass,
+    MASPONoRisk,
+    MASPOSequence,
+)
+from maspo.objectives.presets import RLOO, DrGRPO, ReinforcePP
+from maspo.objectives.sapo import SAPO, SAPOOneSided
+from maspo.objectives.vespo import VESPO
 
-OBJECTIVES: dict[str, type[Objective]] = {
+BUILT_IN: dict[str, type[Objective]] = {
     "maspo": MASPO,
     "grpo": GRPO,
     "clip_higher": ClipHigher,
     "dual_clip": DualClip,
+    "dr_grpo": DrGRPO,
+    "rloo": RLOO,
+    "reinforce_pp": ReinforcePP,
     "sapo": SAPO,
+    "sapo_one_sided": SAPOOneSided,
+    "gate_erf": GateErf,
+    "gate_arctan": GateArctan,
+    "gate_softsign": GateSoftsign,
+    "maspo_sequence": MASPOSequence,
+    "maspo_no_mass": MASPONoMass,
+    "maspo_no_risk": MASPONoRisk,
+    "maspo_hard": MASPOHard,
+    "maspo_capped": MASPOCapped,
+    "dac": DAC,
+    "dac_released": DACReleased,
+    "entropy_advantage": EntropyAdvantage,
+    "cispo": CISPO,
+    "gppo": GPPO,
+    "ce_gppo": CEGPPO,
+    "ce_gppo_released": CEGPPOReleased,
+    "aspo": ASPO,
+    "dppo_tv": DPPOTV,
+    "dppo_kl": DPPOKL,
+    "dgpo": DGPO,
+    "gpg": GPG,
+    "dro": DRO,
+    "gspo": GSPO,
+    "gspo_token": GSPOToken,
+    "luspo": LUSPO,
+    "gmpo": GMPO,
+    "vespo": VESPO,
+    "bapo": BAPO,
+    "bapo_released": BAPOReleased,
+    "clip_cov": ClipCov,
+    "kl_cov": KLCov,
 }
+
+OBJECTIVES = WithPlugins(BUILT_IN)
+"""Every objective by name, those of installed plug-ins included."""
 
 
 def make_objective(name: str, **hyperparameters: Any) -> Objective:
@@ -40,12 +101,31 @@ def describe_objective(objective: Objective) -> dict[str, Any]:
 
 
 __all__ = [
+    "ASPO",
+    "BAPO",
+    "CEGPPO",
+    "CISPO",
+    "DAC",
+    "DGPO",
+    "DPPOKL",
+    "DPPOTV",
+    "DRO",
+    "GMPO",
+    "GPG",
+    "GPPO",
     "GRPO",
+    "GSPO",
+    "LUSPO",
     "MASPO",
     "OBJECTIVES",
     "SAPO",
+    "VESPO",
+    "ClipCov",
     "ClipHigher",
     "DualClip",
+    "EntropyAdvantage",
+    "GSPOToken",
+    "KLCov",
     "describe_objective",
     "make_objective",
 ]

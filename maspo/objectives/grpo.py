@@ -54,6 +54,7 @@ class ClipHigher(GRPO):
 
     title: ClassVar[str] = "Clip-Higher"
     arxiv: ClassVar[str] = "2503.14476"
+    sign_asymmetric: ClassVar[bool] = True
     epsilon_high: float = setting(
         0.28, "ε_high", "how far above 1 a ratio keeps its gradient, with A > 0", low=0
     )
@@ -71,6 +72,7 @@ class DualClip(GRPO):
 
     title: ClassVar[str] = "Dual-clip PPO"
     arxiv: ClassVar[str] = "1912.09729"
+    sign_asymmetric: ClassVar[bool] = True
     cap: float | None = setting(
         3.0,
         "c",

@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from maspo.core.batch import TokenBatch, pick
+from maspo.core.gates import SHAPES
 from maspo.core.objective import GatedObjective
 from maspo.core.settings import setting
 
@@ -19,8 +20,7 @@ class SAPO(GatedObjective):
         J = (4 / τ) sigmoid(τ (ρ - 1)) A         τ = τ_pos if A > 0 else τ_neg
 
     Weight of a token: w = ρ sech²(τ (ρ - 1) / 2). J is 2A/τ at ρ = 1, so the size of the loss
-    cannot be compared with that of ratio objectives; `two_sided=False` gates only the tokens
-    that moved as the advantage asks, as MASPO's paper tries.
+    cannot be compared with that of ratio objectives.
 
     Source: arXiv:2511.20347. verl's implementation always averages per sequence; here the
     reduction is the caller's.
@@ -29,6 +29,7 @@ class SAPO(GatedObjective):
     title: ClassVar[str] = "SAPO"
     arxiv: ClassVar[str] = "2511.20347"
     radius: ClassVar[str] = "1/τ by sign of A"
+    sign_asymmetric: ClassVar[bool] = True
 
     tau_pos: float = setting(
         1.0, "τ_pos", "steepness with A > 0, per unit of the ratio", low=0, open_low=True
@@ -36,7 +37,7 @@ class SAPO(GatedObjective):
     tau_neg: float = setting(
         1.05, "τ_neg", "steepness with A <= 0, per unit of the ratio", low=0, open_low=True
     )
-    shape: str = setting("sech2", "f", "shape of the gate", choices=("sech2", "gaussian", "hard"))
+    shape: str = setting("sech2", "f", "shape of the gate", choices=tuple(SHAPES))
     two_sided: bool = setting(
         True, "side", "gate also the tokens whose ratio moved against the advantage"
     )
@@ -44,3 +45,21 @@ class SAPO(GatedObjective):
     def width(self, batch: TokenBatch) -> Tensor:
         """Give 1/τ, `[batch, time]`."""
         return pick(batch.advantages > 0, 1 / self.tau_pos, 1 / self.tau_neg, batch.ratio)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SAPOOneSided(SAPO):
+    """SAPO that leaves alone the tokens whose ratio moved against the advantage.
+
+        J = (4 / τ) sigmoid(τ (ρ - 1)) A         if A (ρ - 1) > 0, else ρ A
+
+    Weight of a token: w = ρ sech²(τ (ρ - 1) / 2), or ρ where the policy has to come back. Shows what
+    SAPO's second side does, as in MASPO's paper. J jumps from A to 2A/τ at ρ = 1, its slope does not.
+
+    Source: arXiv:2511.20347 for the gate; one-sided in arXiv:2602.17550.
+    """
+
+    title: ClassVar[str] = "SAPO, one-sided"
+    two_sided: bool = setting(
+        False, "side", "gate also the tokens whose ratio moved against the advantage"
+    )

@@ -21,7 +21,8 @@ def plan(recipe: Recipe, processes: int = 1) -> list[str]:
         f"{passes} micro-batch{'es' if passes > 1 else ''} of {micro}"
         + (f" on each of {processes} processes" if processes > 1 else ""),
         f"training   {training.rollouts} rollouts = {steps} optimizer steps on "
-        f"{training.rollouts * recipe.completions} completions, {training.reduction}",
+        f"{training.rollouts * recipe.completions} completions",
+        f"loss       advantages {recipe.advantages}, reduction {recipe.reduction}",
         f"evaluation {recipe.evaluation.data.limit or 'all'} problems x {recipe.evaluation.samples} "
         "samples, before and after",
     ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from maspo.core.advantages import ADVANTAGES
 from maspo.core.objective import Objective
 from maspo.core.reduction import REDUCTIONS
 from maspo.objectives import make_objective
@@ -84,11 +85,15 @@ class Training(Section):
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     max_grad_norm: Positive = 1.0
-    reduction: Literal[
-        "token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "seq-mean-token-sum-norm"
-    ] = "token-mean"
-    scale_rewards: Literal["group", "batch", "none"] = "group"
-    """Divide centred rewards by the standard deviation of their group, of the batch, or not."""
+    reduction: (
+        Literal[
+            "token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "seq-mean-token-sum-norm"
+        ]
+        | None
+    ) = None
+    """How token losses become one number; without it as the objective's paper has it."""
+    advantages: Literal["group", "center", "loo", "batch", "whiten", "gpg", "sas"] | None = None
+    """How rewards become advantages; without it as the objective's paper has it."""
     kl: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the KL divergence from the initial model; 0 spares the reference model."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -140,6 +145,16 @@ class Recipe(Section):
         return make_objective(**{"name": "maspo", **self.objective})
 
     @property
+    def reduction(self) -> str:
+        """The reduction: the one that is set, or the objective's own."""
+        return self.training.reduction or self.make_objective().reduction
+
+    @property
+    def advantages(self) -> str:
+        """The advantage estimator: the one that is set, or the objective's own."""
+        return self.training.advantages or self.make_objective().advantages
+
+    @property
     def completions(self) -> int:
         """Completions in a rollout."""
         return self.rollout.prompts * self.rollout.samples
@@ -175,4 +190,11 @@ def check_division(recipe: Recipe, processes: int) -> None:
         )
 
 
-assert set(REDUCTIONS) == set(Training.model_fields["reduction"].annotation.__args__)  # type: ignore
+def _words(field: str) -> set[str]:
+    """List the words that a field of `Training` may hold."""
+    literal, _ = get_args(Training.model_fields[field].annotation)
+    return set(get_args(literal))
+
+
+assert _words("reduction") == set(REDUCTIONS)
+assert _words("advantages") == set(ADVANTAGES)

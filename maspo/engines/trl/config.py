@@ -8,8 +8,9 @@ from typing import Any
 
 from trl import GRPOConfig
 
+from maspo.core.advantages import ADVANTAGES
 from maspo.core.objective import Objective
-from maspo.errors import InputError
+from maspo.errors import InputError, unknown
 from maspo.objectives import MASPO
 
 LOSS_TYPES = {
@@ -19,6 +20,9 @@ LOSS_TYPES = {
     "seq-mean-token-sum-norm": "dr_grpo",
 }
 """TRL's word for each reduction; the fifth it may be, bnpo, is a token mean per micro-batch."""
+
+SCALE_REWARDS = {"group": "group", "center": "none", "batch": "batch"}
+"""TRL's word for the advantage estimators that it has; of the others ours are put in their place."""
 
 OWNED_BY_THE_OBJECTIVE = (
     "epsilon",
@@ -53,6 +57,10 @@ class MASPOConfig(GRPOConfig):
     """Optimizer steps on each generation batch; sets `steps_per_generation`. Without it and without
     TRL's own two settings it is 4."""
 
+    advantages: str | None = None
+    """Advantage estimator, a name in `maspo.ADVANTAGES` that needs no history; without it TRL's own,
+    by `scale_rewards`. A method's is `objective.advantages`, its normaliser `objective.reduction`."""
+
     strict: bool = False
     """Refuse what is otherwise only warned of."""
 
@@ -63,6 +71,7 @@ class MASPOConfig(GRPOConfig):
                 f"objective must be a value such as maspo.MASPO(alpha=0.5), not {self.objective!r}"
             )
         self._refuse_settings_without_effect()
+        self._choose_advantages()
         given = self.generation_batch_size or self.steps_per_generation
         if self.updates_per_rollout is not None and given:
             raise InputError(
@@ -95,6 +104,28 @@ class MASPOConfig(GRPOConfig):
                 f"loss_type={self.loss_type!r} names an objective; here it selects the normaliser, "
                 f"one of {', '.join(LOSS_TYPES.values())} or bnpo, and `objective` the rest"
             )
+
+    def _choose_advantages(self) -> None:
+        name = self.advantages
+        if name is None:
+            return
+        if name not in ADVANTAGES:
+            raise unknown("advantage estimator", name, ADVANTAGES)
+        able = sorted(n for n, kind in ADVANTAGES.items() if "history" not in kind.inputs)
+        if name not in able:
+            raise InputError(
+                f"advantages {name!r} need the earlier rewards of each prompt, which TRL does not keep; "
+                f"with TRL take one of {', '.join(able)}"
+            )
+        word = SCALE_REWARDS.get(name, "group")
+        if self.scale_rewards not in ("group", word):
+            raise InputError(f"advantages {name!r} decide scale_rewards; give only one of the two")
+        if self.multi_objective_aggregation != "sum_then_normalize":
+            raise InputError(
+                f"advantages {name!r} are of the sum of all rewards: give either them or "
+                f"multi_objective_aggregation={self.multi_objective_aggregation!r}"
+            )
+        self.scale_rewards = word
 
     def _count_updates(self) -> int:
         steps = (self.steps_per_generation or 1) * self.num_iterations

@@ -19,11 +19,12 @@ import torch
 from torch import Tensor
 from trl import GRPOTrainer
 
+from maspo.core.advantages import ADVANTAGES, estimate_advantages
 from maspo.core.batch import MAX_LOG_RATIO, TokenBatch
 from maspo.core.diagnostics import Mean, gate_metrics
 from maspo.core.objective import Terms
 from maspo.engines.trl.collapse import CollapseWarning
-from maspo.engines.trl.config import MASPOConfig
+from maspo.engines.trl.config import SCALE_REWARDS, MASPOConfig
 from maspo.errors import InputError
 from maspo.loss import carry
 
@@ -91,12 +92,12 @@ class MASPOTrainer(GRPOTrainer):
         self, inputs: dict[str, Any], log_probs: Tensor, entropies: Tensor
     ) -> None:
         """Give the batch advantages and old log-probabilities that make TRL's loss the objective's."""
-        mask = inputs["completion_mask"]
-        if "tool_mask" in inputs:
-            mask = mask * inputs["tool_mask"]
+        mask = response_mask(inputs)
         old = inputs.get("old_per_token_logps")
         old = log_probs.detach() if old is None else old
-        batch = TokenBatch.clean(log_probs, old, inputs["advantages"], mask, entropies)
+        batch = TokenBatch.clean(
+            log_probs, old, inputs["advantages"], mask, entropies, self._sum_over_processes
+        )
         with torch.no_grad():
             terms = self.args.objective.terms(batch)
             # TRL multiplies A' by the ratio, whose own slope already contributes the value.
@@ -122,7 +123,7 @@ class MASPOTrainer(GRPOTrainer):
         """Put the tokens that the objective cut off in place of those that TRL's open clip did not."""
         low, high, mask = self._cut
         sums = torch.stack([low.sum(), high.sum(), (low | high).sum(), mask.sum()]).float()
-        *counts, tokens = self._sum_over_processes(sums)
+        *counts, tokens = self._sum_over_processes(sums).tolist()
         rows = self.accelerator.gather(torch.stack([low.sum(1), high.sum(1), mask.sum(1)], dim=1))
         rows = rows[rows[:, 2] > 0]
         values = dict(zip(("low_mean", "high_mean", "region_mean"), counts, strict=True))
@@ -132,9 +133,9 @@ class MASPOTrainer(GRPOTrainer):
         for name, value in values.items():
             self._metrics[self._mode][f"clip_ratio/{name}"][-1] = value
 
-    def _sum_over_processes(self, sums: Tensor) -> list[Any]:
+    def _sum_over_processes(self, sums: Tensor) -> Tensor:
         total: Any = self.accelerator.reduce(sums, reduction="sum")
-        return total.tolist()
+        return total
 
     @property
     def _mode(self) -> str:
@@ -148,7 +149,34 @@ class MASPOTrainer(GRPOTrainer):
             row = int(lost.nonzero()[0])
             given = dict(zip(self.reward_func_names, rewards[row].tolist(), strict=True))
             raise InputError(f"completion {row} of the batch has no finite reward: {given}")
+        self._rewards = rewards
         return rewards
+
+    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+        output = super()._generate_and_score_completions(inputs)
+        name = self.args.advantages
+        if name is not None and name not in SCALE_REWARDS:
+            self._replace_advantages(output, name)
+        return output
+
+    def _replace_advantages(self, output: dict[str, Any], name: str) -> None:
+        """Put the advantages of one of our estimators in place of TRL's, in the batch and in the log."""
+        samples = self.num_generations if self._mode == "train" else self.num_generations_eval
+        # As TRL: a function that abstains from a completion, with NaN, adds nothing to its reward.
+        rewards = (self._rewards * self.reward_weights.to(self._rewards.device)).nansum(1)
+        lengths = None
+        if "lengths" in ADVANTAGES[name].inputs:
+            gathered: Any = self.accelerator.gather(response_mask(output).sum(1))
+            lengths = gathered.view(-1, samples)
+        rewards = rewards.view(-1, samples)
+        advantages = estimate_advantages(rewards, name, lengths=lengths).flatten()
+        here = len(output["advantages"])
+        start = self.accelerator.process_index * here
+        output["advantages"] = advantages[start : start + here]
+        logged = self._logs["advantages"]
+        for _ in range(min(len(advantages), len(logged))):
+            logged.pop()
+        logged.extend(advantages.tolist())
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the gate's metrics, pooled over micro-batches and processes, to the log."""
@@ -158,7 +186,14 @@ class MASPOTrainer(GRPOTrainer):
                 [torch.stack([m.total, m.weight.to(m.total)]) for m in totals.values()]
             )
             prefix = "eval_" if self._mode == "eval" else ""
-            for name, (total, weight) in zip(totals, self._sum_over_processes(sums), strict=True):
+            pooled = self._sum_over_processes(sums).tolist()
+            for name, (total, weight) in zip(totals, pooled, strict=True):
                 if weight:
                     logs[prefix + name] = total / weight
         super().log(logs, start_time)
+
+
+def response_mask(inputs: Mapping[str, Any]) -> Tensor:
+    """Mark the tokens that the policy wrote: those of the completion, without those of its tools."""
+    mask = inputs["completion_mask"]
+    return mask * inputs["tool_mask"] if "tool_mask" in inputs else mask

@@ -1,0 +1,203 @@
+"""Time and memory of every objective, forward and backward, against verl's and TRL's own functions.
+
+    python benchmarks/objectives.py [--out FILE.jsonl] [--repeats 7]
+
+Each is called on the same float32 tensors, [64, 4096] and [512, 1024], by turns, so that a busy
+moment hits all alike; the figure is the median over the repeats. verl and TRL are compared where
+they are installed. Memory is the peak of what torch allocates, beyond the inputs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+import maspo
+
+SHAPES = [(64, 4096), (512, 1024)]
+Loss = Callable[..., torch.Tensor]
+
+
+def inputs(batch: int, tokens: int) -> dict[str, torch.Tensor]:
+    """Draw the tensors that every candidate gets: ragged rows, groups of 8."""
+    g = torch.Generator().manual_seed(0)
+    old = -3 * torch.rand(batch, tokens, generator=g) ** 2
+    lengths = torch.randint(tokens // 4, tokens + 1, (batch, 1), generator=g)
+    return {
+        "old": old,
+        "log_probs": old + 0.2 * torch.randn(batch, tokens, generator=g),
+        "advantages": torch.randn(batch, 1, generator=g).expand(batch, tokens).contiguous(),
+        "mask": (torch.arange(tokens) < lengths).float(),
+        "entropies": torch.rand(batch, tokens, generator=g),
+    }
+
+
+def ours(name: str, diagnostics: bool) -> Loss:
+    """Wrap `policy_loss`."""
+    objective = maspo.OBJECTIVES[name]()
+
+    def loss(log_probs, old, advantages, mask, entropies):
+        return maspo.policy_loss(
+            log_probs, old, advantages, mask,
+            objective=objective, entropies=entropies, diagnostics=diagnostics,
+        ).loss  # fmt: skip
+
+    return loss
+
+
+VERL = {
+    "dual_clip": "vanilla",
+    "gspo_token": "gspo",
+    "sapo": "sapo",
+    "gpg": "gpg",
+    "clip_cov": "clip_cov",
+    "kl_cov": "kl_cov",
+    "gmpo": "geo_mean",
+    "dppo_tv": "dppo_tv",
+    "dppo_kl": "dppo_kl",
+    "dro": "dro",
+    "cispo": "cispo",
+}
+"""Ours, and verl's name for it."""
+
+
+def verls(name: str) -> Loss | None:
+    """Wrap verl's registered function; None where verl is not installed."""
+    try:
+        from verl.trainer.ppo.core_algos import get_policy_loss_fn
+        from verl.workers.config import FSDPActorConfig
+    except ImportError:
+        return None
+    function = get_policy_loss_fn(name)
+    config = FSDPActorConfig(
+        strategy="fsdp", rollout_n=8, ppo_micro_batch_size_per_gpu=8, ppo_mini_batch_size=8
+    )
+    if name == "dro":
+        object.__setattr__(config.policy_loss, "dro_beta", 0.05)
+
+    def loss(log_probs, old, advantages, mask, entropies):
+        return function(
+            old_log_prob=old, log_prob=log_probs, advantages=advantages, response_mask=mask,
+            loss_agg_mode="token-mean", config=config, rollout_is_weights=None,
+        )[0]  # fmt: skip
+
+    return loss
+
+
+TRL = {"grpo": "dapo", "sapo": "sapo", "cispo": "cispo", "vespo": "vespo"}
+"""Ours, and TRL's `loss_type`."""
+
+
+def trls(loss_type: str) -> Loss | None:
+    """Run TRL's `_compute_loss` on a trainer that has nothing but what it reads."""
+    try:
+        from trl import GRPOConfig, GRPOTrainer
+    except ImportError:
+        return None
+    from collections import defaultdict
+
+    args = GRPOConfig(
+        output_dir="/tmp", bf16=False, use_cpu=True, report_to=[], loss_type=loss_type
+    )
+    same = SimpleNamespace(num_processes=1, gather=lambda x: x, reduce=lambda x, reduction: x)
+    same.gather_for_metrics = same.gather
+
+    class Bare(GRPOTrainer):
+        """TRL's loss without TRL's trainer."""
+
+        def __init__(self):
+            self.args, self.accelerator = args, same
+            self.model = torch.nn.Linear(1, 1)
+            self.loss_type, self.beta = loss_type, 0.0
+            self.epsilon_low, self.epsilon_high = 0.2, 0.2
+            self.importance_sampling_level = "token"
+            self.top_entropy_quantile, self.off_policy_mask_threshold = 1.0, None
+            self.aux_loss_enabled = self.use_vllm = self._entropy_bonus_enabled = False
+            self.current_gradient_accumulation_steps = 1
+            self._metrics = {"train": defaultdict(list), "eval": defaultdict(list)}
+            self.max_completion_length = 1
+
+        def _get_per_token_logps_and_entropies(self, *_, **__):
+            return self.given
+
+    bare = Bare()
+
+    def loss(log_probs, old, advantages, mask, entropies):
+        bare.given = log_probs, entropies, None
+        ids = mask.long()
+        batch = {"prompt_ids": ids[:, :1], "prompt_mask": ids[:, :1], "completion_ids": ids}
+        batch |= {"completion_mask": ids, "advantages": advantages, "old_per_token_logps": old}
+        return bare._compute_loss(bare.model, batch | {"num_items_in_batch": ids.sum()})
+
+    return loss
+
+
+def once(loss: Loss, given: dict[str, torch.Tensor]) -> float:
+    """Run forward and backward; return milliseconds."""
+    leaf = given["log_probs"].detach().requires_grad_()
+    started = time.perf_counter()
+    loss(**{**given, "log_probs": leaf}).backward()
+    return 1000 * (time.perf_counter() - started)
+
+
+def peak_mib(loss: Loss, given: dict[str, torch.Tensor]) -> float:
+    """Follow every allocation of one forward and backward; return the highest total in MiB."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
+        once(loss, given)
+    total = peak = 0
+    for event in trace.profiler.kineto_results.events():  # type: ignore[union-attr]
+        if event.name() == "[memory]":
+            total += event.nbytes()
+            peak = max(peak, total)
+    return peak / 2**20
+
+
+def main() -> None:
+    """Measure and print; one JSON line a figure with `--out`."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out")
+    parser.add_argument("--repeats", type=int, default=7)
+    options = parser.parse_args()
+    rows = []
+    for shape in SHAPES:
+        given = inputs(*shape)
+        for name in maspo.OBJECTIVES:
+            candidates: dict[str, Loss | None] = {
+                "ours": ours(name, diagnostics=False),
+                "with diagnostics": ours(name, diagnostics=True),
+                "verl": verls(VERL[name]) if name in VERL else None,
+                "TRL": trls(TRL[name]) if name in TRL else None,
+            }
+            running = {label: loss for label, loss in candidates.items() if loss is not None}
+            times: dict[str, list[float]] = {label: [] for label in running}
+            for repeat in range(options.repeats + 1):
+                for label, loss in running.items():
+                    taken = once(loss, given)
+                    if repeat:  # the first warms up
+                        times[label].append(taken)
+            row = {"objective": name, "shape": shape}
+            for label, loss in running.items():
+                row[f"{label} ms"] = round(statistics.median(times[label]), 2)
+                row[f"{label} MiB"] = round(peak_mib(loss, given), 1)
+            rows.append(row)
+            print(row, flush=True)
+    if options.out:
+        machine = {
+            "machine": platform.processor() or platform.machine(),
+            "torch": torch.__version__,
+        }
+        machine["threads"] = str(torch.get_num_threads())
+        with open(options.out, "w") as file:
+            file.writelines(json.dumps({**row, **machine}) + "\n" for row in rows)
+
+
+if __name__ == "__main__":
+    main()

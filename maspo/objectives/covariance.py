@@ -1,0 +1,145 @@
+"""Clip-Cov and KL-Cov: hold back the few tokens that cost the most entropy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from maspo.core.batch import TokenBatch
+from maspo.core.draw import token_keys
+from maspo.core.objective import Objective, Terms
+from maspo.core.settings import setting
+from maspo.objectives.grpo import GRPO
+
+
+def covariances(batch: TokenBatch) -> Tensor:
+    """Give (A - mean A) (log π - mean log π), `[batch, time]`, 0 under the mask.
+
+    The means are over the tokens of the batch on all processes.
+    """
+    sums = [batch.mask.sum(), batch.advantages.sum(), batch.log_probs.sum()]
+    count, *totals = batch.total(torch.stack([x.to(batch.log_probs) for x in sums]))
+    mean_a, mean_l = (x / count.clamp(min=1) for x in totals)
+    product = (batch.advantages - mean_a) * (batch.log_probs - mean_l)
+    return torch.where(batch.mask, product, 0.0)
+
+
+def lowest(keys: Tensor, among: Tensor, fraction: float, tokens: Tensor) -> Tensor:
+    """Mark the tokens `among` with the lowest keys, bool `[batch, time]`.
+
+    As many as `fraction` of `tokens` rounded down, but at least one. Among equal keys the first in
+    the batch go first.
+    """
+    worst = torch.iinfo(keys.dtype).max if keys.dtype == torch.int64 else torch.inf
+    order = keys.masked_fill(~among, worst).flatten().sort(stable=True).indices
+    places = torch.arange(order.numel(), device=order.device)
+    rank = torch.empty_like(order).scatter_(0, order, places).view_as(keys)
+    count = (tokens.double() * fraction).floor().clamp(min=1)
+    return among & (rank < count)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipCov(GRPO):
+    """PPO's clip, and no gradient for a random few of the tokens whose covariance is high.
+
+        J = 0 for the selected, else min(ρ A, clip(ρ, 1 - ε_low, 1 + ε_high) A)
+        candidates: c_low < (A - mean A) (log π - mean log π) < c_high, and not clipped
+        selected: a random r N of them, rounded down, at least one
+
+    Weight of a token: that of `grpo`, and 0 if selected. N counts the tokens of the micro-batch
+    handed in on this process, of which the share r is drawn here; the means are those of all
+    processes. So the selection depends on the size of the micro-batch, as in the release, and below
+    1/r tokens more than the share r is dropped.
+
+    The draw is a function of `seed` and of the tokens, see `maspo.core.draw`: the same batch gives the
+    same selection in every run and whatever its padding and order, another batch an unrelated
+    one. No random state is touched.
+
+    Source: arXiv:2505.22617 and the authors' release (PRIME-RL/Entropy-Mechanism-of-RL), whose
+    scripts set ε to 1, so that PPO's clip is all but off; verl's `clip_cov` takes its usual ε. Both
+    draw with torch.randperm from the global state, differently on each rank, and take the means of
+    the micro-batch of one rank.
+    """
+
+    title: ClassVar[str] = "Clip-Cov"
+    arxiv: ClassVar[str] = "2505.22617"
+    radius: ClassVar[str] = "constant ε; a share r of the tokens with high covariance"
+    mass_aware: ClassVar[bool] = True
+    couples_batch: ClassVar[bool] = True
+
+    epsilon_low: float = setting(
+        1.0, "ε_low", "how far below 1 a ratio keeps its gradient, with A < 0", low=0
+    )
+    epsilon_high: float = setting(
+        1.0, "ε_high", "how far above 1 a ratio keeps its gradient, with A > 0", low=0
+    )
+    fraction: float = setting(
+        2e-4, "r", "share of all tokens that is dropped, at least one token", low=0, high=1,
+        open_low=True,
+    )  # fmt: skip
+    cov_low: float = setting(1.0, "c_low", "covariance above which a token may be dropped")
+    cov_high: float = setting(5.0, "c_high", "covariance from which a token is left alone again")
+    seed: int = setting(0, "seed", "another seed draws other tokens", low=0, whole=True)
+
+    def candidates(self, batch: TokenBatch, weights: Tensor) -> Tensor:
+        """Mark the tokens that may be dropped, bool `[batch, time]`."""
+        cov = covariances(batch)
+        return (cov > self.cov_low) & (cov < self.cov_high) & (weights != 0) & batch.mask
+
+    def select(self, batch: TokenBatch, weights: Tensor) -> Tensor:
+        """Draw the tokens that are dropped, bool `[batch, time]`."""
+        keys = token_keys(batch, self.seed)
+        return lowest(keys, self.candidates(batch, weights), self.fraction, batch.mask.sum())
+
+    def token_terms(self, batch: TokenBatch) -> Terms:
+        """See the class."""
+        terms = super().token_terms(batch)
+        return terms.only(~self.select(batch, terms.weights))
+
+
+@dataclass(frozen=True, kw_only=True)
+class KLCov(Objective):
+    """The plain ratio, and a pull back to π_old for the tokens whose covariance is highest.
+
+        J = ρ A - β |log ρ|  for the selected, else ρ A
+        selected: the r N tokens of highest (A - mean A) (log π - mean log π), at least one
+
+    Weight of a token: w = ρ; the selected also move by -β sign(log ρ), which is 0 on-policy. Nothing
+    clips the ratio. N and the ranking are of the micro-batch handed in on this process, the means of
+    all processes. At least one token is selected even where all covariances are equal, the first
+    in the batch then.
+
+    Source: arXiv:2505.22617: r is 2e-3 for 7B models and 2e-4 for 32B, β = 1. The release counts
+    `k_percent` in percent; verl's `kl_cov` starts at r = 2e-4 and β = 0.1. Both take the means of the
+    micro-batch of one rank, and neither bounds log ρ, beyond whose `max_log_ratio` a token has no
+    gradient here.
+    """
+
+    title: ClassVar[str] = "KL-Cov"
+    arxiv: ClassVar[str] = "2505.22617"
+    radius: ClassVar[str] = "none; β on the share r of highest covariance"
+    gate_form: ClassVar[str] = "penalty β |log ρ|"
+    couples_batch: ClassVar[bool] = True
+
+    fraction: float = setting(
+        2e-3, "r", "share of all tokens that is pulled back, at least one token", low=0, high=1,
+        open_low=True,
+    )  # fmt: skip
+    beta: float = setting(1.0, "β", "strength of the pull, per nat of |log ρ|; 0: none", low=0)
+
+    def select(self, batch: TokenBatch) -> Tensor:
+        """Mark the tokens that are pulled back, bool `[batch, time]`."""
+        return lowest(-covariances(batch), batch.mask, self.fraction, batch.mask.sum())
+
+    def token_terms(self, batch: TokenBatch) -> Terms:
+        """See the class."""
+        drift = torch.where(self.select(batch) & ~batch.broken, batch.log_ratio, 0.0)
+        return Terms(
+            weights=torch.where(batch.broken, 0.0, batch.ratio),
+            surrogate=batch.ratio * batch.advantages - self.beta * drift.abs(),
+            ratios=batch.ratio,
+            offsets=-self.beta * drift.sign(),
+        )

@@ -1,0 +1,151 @@
+"""The objectives that look at whole sequences or batches, in plain Python like `oracle`.
+
+Each function takes a batch, a list of sequences that are lists of (log π, log π_old, A), and returns
+the same lists of (J, slope): the surrogate at a token, and the derivative by its log π of the sum of
+all J, stop-gradients respected; for J that belong to a sequence, of |o| J, its sum over the tokens.
+"""
+
+from fractions import Fraction
+from math import exp
+
+from oracle import ppo
+
+
+def each_sequence(rule):
+    """Make an oracle of batches of one of sequences."""
+
+    def oracle(batch, **settings):
+        return [rule(sequence, **settings) for sequence in batch if sequence]
+
+    return oracle
+
+
+def mean(values):
+    """Average."""
+    values = list(values)
+    return sum(values) / len(values)
+
+
+@each_sequence
+def gspo_token(tokens, **clip):
+    """PPO's clip on the mean log ratio, with the advantage of the token."""
+    drift = mean(l - l_old for l, l_old, _ in tokens)
+    return [ppo(drift, 0.0, a, **clip) for _, _, a in tokens]
+
+
+@each_sequence
+def gspo(tokens, **clip):
+    """PPO's clip on the mean log ratio, with the mean advantage."""
+    drift, a = mean(l - l_old for l, l_old, _ in tokens), mean(a for _, _, a in tokens)
+    return [ppo(drift, 0.0, a, **clip)] * len(tokens)
+
+
+@each_sequence
+def gmpo(tokens, epsilon_low=0.4, epsilon_high=0.4, cap=None):
+    """A exp(mean of clipped log ratios)."""
+    a, drifts = mean(a for _, _, a in tokens), [l - l_old for l, l_old, _ in tokens]
+    held = [max(d, -epsilon_low) if a < 0 else min(d, epsilon_high) for d in drifts]
+    geo = exp(mean(held))
+    if a < 0 and cap is not None and geo > cap:
+        return [(cap * a, 0.0)] * len(tokens)
+    return [(geo * a, geo * a if h == d else 0.0) for h, d in zip(held, drifts, strict=True)]
+
+
+@each_sequence
+def vespo(tokens, k_pos=2.0, lambda_pos=3.0, k_neg=3.0, lambda_neg=2.0):
+    """A log π times W^k exp(λ(1 - W)), the factor constant."""
+    w = 1.0
+    for l, l_old, _ in tokens:
+        w *= exp(l) / exp(l_old)
+    k, decay = (k_neg, lambda_neg) if mean(a for _, _, a in tokens) < 0 else (k_pos, lambda_pos)
+    phi = w**k * exp(decay * (1 - w))
+    return [(phi * a * l, phi * a) for l, _, a in tokens]
+
+
+def steps(start, end, step):
+    """Walk from `start` to `end` in decimal arithmetic, the last step shortened if need be."""
+    at, end, step = (Fraction(str(x)) for x in (start, end, step))
+    walked = [float(at)]
+    while at < end:
+        at = min(at + step, end)
+        walked.append(float(at))
+    return walked
+
+
+def bapo_bounds(
+    batch, target=0.4, upper_start=1.2, upper_max=3.0, upper_step=0.05, lower_start=0.6,
+    lower_max=0.9, lower_step=0.02, first="upper", by_mass=True,
+):  # fmt: skip
+    """Move one bound, then the other, until the share of the positive tokens is reached."""
+    moves = {"upper": steps(upper_start, upper_max, upper_step)}
+    moves["lower"] = steps(lower_start, lower_max, lower_step)
+    bounds = {side: rungs.pop(0) for side, rungs in moves.items()}
+
+    def share():
+        positive = everything = 0.0
+        for l, l_old, a in (token for sequence in batch for token in sequence):
+            ratio = exp(l - l_old)
+            clipped = min(max(ratio, bounds["lower"]), bounds["upper"])
+            part = abs(min(ratio * a, clipped * a)) * (exp(l_old) if by_mass else 1.0)
+            everything += part
+            positive += part if a > 0 else 0.0
+        return positive / everything if everything else 1.0
+
+    for side in (first, "lower" if first == "upper" else "upper"):
+        while share() < target and moves[side]:
+            bounds[side] = moves[side].pop(0)
+    return bounds["lower"], bounds["upper"]
+
+
+def bapo(batch, cap=None, **search):
+    """PPO's clip with the bounds found."""
+    low, high = bapo_bounds(batch, **search)
+    return [
+        [ppo(l, l_old, a, 1 - low, high - 1, cap) for l, l_old, a in sequence]
+        for sequence in batch
+        if sequence
+    ]
+
+
+BAPO_RELEASED = {
+    "target": 0.5, "lower_max": 0.8, "lower_step": 0.05, "upper_max": 2.0, "first": "lower",
+    "by_mass": False, "cap": 3.0,
+}  # fmt: skip
+
+
+def covariances(batch):
+    """(A - mean A)(log π - mean log π), in the order of the tokens."""
+    tokens = [token for sequence in batch for token in sequence]
+    mean_a, mean_l = mean(a for _, _, a in tokens), mean(l for l, _, _ in tokens)
+    return [(a - mean_a) * (l - mean_l) for l, _, a in tokens]
+
+
+def clip_cov_all(batch, epsilon_low=1.0, epsilon_high=1.0, cov_low=1.0, cov_high=5.0, **_):
+    """Clip-Cov that drops every candidate, so that there is nothing to draw."""
+    flat = iter(covariances(batch))
+    return [
+        [
+            (0.0, 0.0) if cov_low < next(flat) < cov_high and slope else (value, slope)
+            for l, l_old, a in sequence
+            for value, slope in [ppo(l, l_old, a, epsilon_low, epsilon_high)]
+        ]
+        for sequence in batch
+        if sequence
+    ]
+
+
+def kl_cov(batch, fraction=2e-3, beta=1.0):
+    """ρA, with -β|log ρ| where the covariance is highest."""
+    flat = covariances(batch)
+    count = max(1, int(len(flat) * fraction))
+    chosen = set(sorted(range(len(flat)), key=lambda i: -flat[i])[:count])
+    found, i = [], 0
+    for sequence in batch:
+        row = []
+        for l, l_old, a in sequence:
+            ratio, pull = exp(l - l_old), beta if i in chosen else 0.0
+            sign = (l > l_old) - (l < l_old)
+            row.append((ratio * a - pull * abs(l - l_old), ratio * a - pull * sign))
+            i += 1
+        found.append(row)
+    return [row for row in found if row]
