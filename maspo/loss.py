@@ -45,6 +45,7 @@ def policy_loss(
     kl: KL | None = None,
     entropies: Tensor | None = None,
     sum_over_processes: Callable[[Tensor], Tensor] | None = None,
+    diagnostics: bool = True,
 ) -> PolicyLoss:
     """Compute the loss of a policy objective on sampled tokens.
 
@@ -68,6 +69,7 @@ def policy_loss(
         sum_over_processes: adds up a tensor over all processes, for the objectives that couple the
             batch (`couples_batch`) where each process holds a part of it. Such an objective calls
             it once a loss, on every process.
+        diagnostics: describe the gate in `metrics`; without, `metrics` is empty and the call cheaper.
 
     Half precision is computed in float32, float64 in float64. Raises ValueError for shapes that do
     not agree and InputError for an unknown objective or reduction, and for one of `kl` and `ref_log_probs`
@@ -86,11 +88,12 @@ def policy_loss(
         if rollout_weights is not None:
             correction = only(rollout_weights.detach(), batch.mask)
             weights, slopes, values = (x * correction for x in (weights, slopes, values))
-        metrics = gate_metrics(batch, terms)
+        metrics = gate_metrics(batch, terms) if diagnostics else {}
         if kl is not None and ref_log_probs is not None:
             divergence, pull = kl.terms(batch, ref_log_probs)
             values, slopes = values - kl.coef * divergence, slopes - kl.coef * pull
-            metrics["maspo/kl"] = mean_over(divergence, batch.mask)
+            if diagnostics:
+                metrics["maspo/kl"] = mean_over(divergence, batch.mask)
     token_losses = -carry(values, slopes, log_probs, batch.mask)
     sizes = reduction_weights(batch.mask, reduction, denominator=denominator, max_length=max_length)
     return PolicyLoss(

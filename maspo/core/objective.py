@@ -76,9 +76,9 @@ class Objective(ABC):
     inputs: ClassVar[tuple[str, ...]] = ()
     """The optional fields of TokenBatch that it cannot do without."""
     advantages: ClassVar[str] = "group"
-    """The advantage estimator its paper uses, a name of `maspo.core.advantages`."""
+    """The advantage estimator, a name in `ADVANTAGES`, of a recipe that names none."""
     reduction: ClassVar[str] = "token-mean"
-    """The reduction its paper uses."""
+    """The reduction of a recipe that names none."""
     when_unstable: ClassVar[str] = "lower the learning rate"
     """What its authors say to change when training collapses."""
 

@@ -73,6 +73,8 @@ def run_recipe(recipe: Recipe, folder: RunFolder, screen: Screen, *, strict: boo
         "model": recipe.model.source,
         "parameters": parameters,
         "objective": describe_objective(recipe.make_objective()),
+        "advantages": recipe.advantages,
+        "reduction": recipe.reduction,
         "updates_per_rollout": recipe.training.updates_per_rollout,
         "steps": trained.steps,
         "train_seconds": trained.seconds,
