@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from maspo.core.batch import TokenBatch, finite, only
+from maspo.core.batch import TokenBatch, only
 from maspo.core.diagnostics import Mean, gate_metrics, mean_over
 from maspo.core.kl import KL
 from maspo.core.objective import Objective
-from maspo.core.reduction import reduce_tokens, reduction_weights
+from maspo.core.reduction import reduce_tokens
 from maspo.errors import InputError
 from maspo.objectives import make_objective
 
@@ -94,10 +96,15 @@ def policy_loss(
             values, slopes = values - kl.coef * divergence, slopes - kl.coef * pull
             if diagnostics:
                 metrics["maspo/kl"] = mean_over(divergence, batch.mask)
-    token_losses = -carry(values, slopes, log_probs, batch.mask)
-    sizes = reduction_weights(batch.mask, reduction, denominator=denominator, max_length=max_length)
+    gain = reduce_tokens(
+        carry(values, slopes, log_probs, batch.mask),
+        batch.mask,
+        reduction,
+        denominator=denominator,
+        max_length=max_length,
+    )
     return PolicyLoss(
-        loss=reduce_tokens(token_losses, sizes),
+        loss=-gain,
         weights=only(weights, batch.mask),
         metrics=metrics,
     )
@@ -108,5 +115,18 @@ def carry(values: Tensor, slopes: Tensor, log_probs: Tensor, mask: Tensor) -> Te
 
     All are `[batch, time]`; `values` and `slopes` are constants.
     """
-    x = finite(only(log_probs, mask))
-    return only(values + slopes * (x - x.detach()), mask)
+    return _Carry.apply(log_probs, only(values, mask), only(slopes, mask))  # type: ignore[return-value]
+
+
+class _Carry(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, log_probs: Tensor, values: Tensor, slopes: Tensor) -> Tensor:
+        ctx.save_for_backward(slopes)
+        ctx.dtype = log_probs.dtype
+        return values
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        (slopes,) = ctx.saved_tensors
+        return (grad * slopes).to(ctx.dtype), None, None

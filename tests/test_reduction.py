@@ -6,7 +6,7 @@ import torch
 import maspo
 from maspo.core.diagnostics import Mean, gate_metrics
 from maspo.core.objective import Terms
-from maspo.core.reduction import reduction_weights
+from maspo.core.reduction import reduce_tokens
 
 MASK = torch.tensor([[1, 1, 0], [1, 0, 0], [0, 0, 0], [1, 1, 1]]).bool()
 LENGTH = {"seq-mean-token-sum-norm": 5}
@@ -23,7 +23,9 @@ COUNTS = {"token-mean": 6}
     ],
 )
 def test_weight_of_a_token_by_hand(reduction, rows):
-    weights = reduction_weights(MASK, reduction, max_length=LENGTH.get(reduction))
+    values = torch.zeros(4, 3, dtype=torch.float64, requires_grad=True)
+    reduce_tokens(values * MASK, MASK, reduction, max_length=LENGTH.get(reduction)).backward()
+    weights = values.grad
     expected = torch.tensor(rows, dtype=torch.float64)[:, None] * MASK
     torch.testing.assert_close(weights, expected, rtol=1e-15, atol=0)
 
@@ -66,11 +68,11 @@ def test_micro_batches_with_the_global_count_equal_the_whole(reduction, split):
 
 def test_the_constant_length_belongs_to_one_reduction():
     with pytest.raises(maspo.InputError, match="seq-mean-token-sum-norm needs it"):
-        reduction_weights(MASK, "seq-mean-token-sum-norm")
+        reduce_tokens(MASK.double(), MASK, "seq-mean-token-sum-norm")
     with pytest.raises(maspo.InputError, match="have no use for it"):
-        reduction_weights(MASK, "token-mean", max_length=5)
+        reduce_tokens(MASK.double(), MASK, "token-mean", max_length=5)
     with pytest.raises(maspo.InputError, match="did you mean 'token-mean'"):
-        reduction_weights(MASK, "tokenmean")
+        reduce_tokens(MASK.double(), MASK, "tokenmean")
 
 
 def test_gate_metrics_by_hand():

@@ -87,7 +87,7 @@ class TokenBatch:
     @cached_property
     def ratio(self) -> Tensor:
         """π / π_old, `[batch, time]`, held where its logarithm leaves ± `max_log_ratio`."""
-        return self.log_ratio.clamp(-self.max_log_ratio, self.max_log_ratio).exp()
+        return self.log_ratio.clamp(-self.max_log_ratio, self.max_log_ratio).exp_()
 
     @cached_property
     def broken(self) -> Tensor:

@@ -15,7 +15,6 @@ The names are verl's. TRL's `loss_type` has the same four as dapo, grpo, luspo a
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from maspo.errors import InputError, unknown
@@ -28,14 +27,15 @@ REDUCTIONS = (
 )
 
 
-def reduction_weights(
+def reduce_tokens(
+    values: Tensor,
     mask: Tensor,
     reduction: str,
     *,
     denominator: Tensor | float | None = None,
     max_length: int | None = None,
 ) -> Tensor:
-    """Give the weight of every token in the sum that is the loss, `[batch, time]`, float64.
+    """Reduce `values`, `[batch, time]` and 0 under the mask, to a scalar.
 
     `mask` is bool `[batch, time]`. `denominator` is the global count the table above names; without
     it the tokens, or the sequences that have any, of this batch are counted. `max_length` is the
@@ -48,17 +48,10 @@ def reduction_weights(
             f"max_length={max_length} does not fit {reduction}: seq-mean-token-sum-norm needs it, "
             "the others have no use for it"
         )
-    lengths = mask.sum(1, keepdim=True)
+    lengths, sums = mask.sum(1), values.sum(1)
     if denominator is None:
-        denominator = (mask.sum() if reduction == "token-mean" else (lengths > 0).sum()).clamp(
-            min=1
-        )
-    weights = mask.double() / denominator
+        counted = lengths.sum() if reduction == "token-mean" else (lengths > 0).sum()
+        denominator = counted.clamp(min=1)
     if reduction == "seq-mean-token-mean":
-        weights = weights / lengths.clamp(min=1)
-    return weights if max_length is None else weights / max_length
-
-
-def reduce_tokens(values: Tensor, weights: Tensor) -> Tensor:
-    """Sum `values` by `weights` of `reduction_weights`, both `[batch, time]`, in the values' dtype."""
-    return torch.sum(values * weights.to(values.dtype))
+        sums = sums / lengths.clamp(min=1)
+    return sums.sum() / (denominator * (max_length or 1))
