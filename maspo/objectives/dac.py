@@ -27,8 +27,9 @@ class DAC(GatedObjective):
     Source: arXiv:2509.02333, with its ε = 0.16 and 0.2 and its r_max = 10 for both signs. The
     authors' function (lime-RL/DCPO) has defaults 0.1 and 0.2, its script other values: see
     `DACReleased`. There lo becomes 1 where π_old underflows to 0, here it stays 1/2. The paper's
-    smoothed advantage is an estimator of its own here, `sas`, which needs the history of the prompts. Its mean within each response, which the code
-    takes over the micro-batch, is seq-mean-token-mean times the number of responses.
+    smoothed advantage is the estimator `sas` here, which needs the history of the prompts. Its mean
+    within each response, which the code takes over the micro-batch, is seq-mean-token-mean times the
+    number of responses.
     """
 
     title: ClassVar[str] = "DAC"
