@@ -92,12 +92,12 @@ def policy_loss(
             weights, slopes, values = (x * correction for x in (weights, slopes, values))
         metrics = gate_metrics(batch, terms) if diagnostics else {}
         if kl is not None and ref_log_probs is not None:
-            divergence, pull = kl.terms(batch, ref_log_probs)
+            divergence, pull = (only(x, batch.mask) for x in kl.terms(batch, ref_log_probs))
             values, slopes = values - kl.coef * divergence, slopes - kl.coef * pull
             if diagnostics:
                 metrics["maspo/kl"] = mean_over(divergence, batch.mask)
     gain = reduce_tokens(
-        carry(values, slopes, log_probs, batch.mask),
+        carry(values, slopes, log_probs),
         batch.mask,
         reduction,
         denominator=denominator,
@@ -105,17 +105,18 @@ def policy_loss(
     )
     return PolicyLoss(
         loss=-gain,
-        weights=only(weights, batch.mask),
+        weights=weights,
         metrics=metrics,
     )
 
 
-def carry(values: Tensor, slopes: Tensor, log_probs: Tensor, mask: Tensor) -> Tensor:
-    """Make a tensor that is `values` and whose derivative by `log_probs` is `slopes`, 0 under the mask.
+def carry(values: Tensor, slopes: Tensor, log_probs: Tensor) -> Tensor:
+    """Make a tensor that is `values` and whose derivative by `log_probs` is `slopes`.
 
-    All are `[batch, time]`; `values` and `slopes` are constants.
+    All are `[batch, time]`; `values` and `slopes` are constants, and 0 under the mask, where
+    `log_probs` may be anything.
     """
-    return _Carry.apply(log_probs, only(values, mask), only(slopes, mask))  # type: ignore[return-value]
+    return _Carry.apply(log_probs, values, slopes)  # type: ignore[return-value]
 
 
 class _Carry(torch.autograd.Function):

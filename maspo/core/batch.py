@@ -71,8 +71,8 @@ class TokenBatch:
                 expected = list(log_probs.shape)
                 raise ValueError(f"{name} must be {expected}, not {list(tensor.shape)}")
         return cls(
-            log_probs=finite(only(log_probs.detach(), mask)),
-            old_log_probs=finite(only(old_log_probs.detach(), mask)),
+            log_probs=finite(log_probs, mask),
+            old_log_probs=finite(old_log_probs, mask),
             advantages=only(advantages.detach(), mask),
             mask=mask,
             entropies=None if entropies is None else only(entropies.detach(), mask),
@@ -137,9 +137,12 @@ def only(x: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, x, torch.zeros((), dtype=x.dtype, device=x.device)).to(wide)
 
 
-def finite(log_probs: Tensor) -> Tensor:
-    """Hold log-probabilities within ± `MAX_LOG_PROB`, so that log 0 = -inf is a number; NaN stays."""
-    return log_probs.clamp(-MAX_LOG_PROB, MAX_LOG_PROB)
+def finite(log_probs: Tensor, mask: Tensor) -> Tensor:
+    """Detach and mask log-probabilities and hold them within ± `MAX_LOG_PROB`.
+
+    So log 0 = -inf is a number; NaN outside the mask stays.
+    """
+    return only(log_probs.detach(), mask).clamp_(-MAX_LOG_PROB, MAX_LOG_PROB)
 
 
 def pick(condition: Tensor, yes: float, no: float, like: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ def gate_metrics(batch: TokenBatch, terms: Terms) -> dict[str, Mean]:
     Quantiles pool as means weighted by tokens. A group whose advantages are all 0 has no tokens here.
     """
     live = batch.mask & (batch.advantages != 0)
-    gate = terms.weights / terms.ratios
+    gate = terms.weights / terms.ratios_of(batch)
     positive, q = batch.advantages > 0, batch.old_log_probs.exp()
     found = {
         "gate_mean": mean_over(gate, live),

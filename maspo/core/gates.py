@@ -42,8 +42,8 @@ def gaussian(ratio: Tensor, width: Tensor) -> Gated:
 def sech2(ratio: Tensor, width: Tensor) -> Gated:
     """SAPO's gate: w = ρ sech²((ρ - 1) / 2 width), J/A = 4 width sigmoid((ρ - 1) / width)."""
     x = (ratio - 1) / width
-    s = torch.sigmoid(x)
-    return Gated(ratio * 4 * s * torch.sigmoid(-x), 4 * width * s)
+    s, rest = torch.sigmoid(x), torch.sigmoid(-x)  # 1 - s would round to 0
+    return Gated(rest.mul_(s).mul_(ratio).mul_(4), s.mul_(width).mul_(4))
 
 
 def erf(ratio: Tensor, width: Tensor) -> Gated:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from maspo.core.batch import MAX_LOG_RATIO, TokenBatch, finite, only
+from maspo.core.batch import MAX_LOG_RATIO, TokenBatch, finite
 from maspo.core.settings import check_settings, setting
 from maspo.errors import InputError
 
@@ -68,7 +68,7 @@ class KL:
         if ref_log_probs.shape != batch.mask.shape:
             expected = list(batch.mask.shape)
             raise ValueError(f"ref_log_probs must be {expected}, not {list(ref_log_probs.shape)}")
-        x = finite(only(ref_log_probs.detach(), batch.mask)) - batch.log_probs
+        x = finite(ref_log_probs, batch.mask) - batch.log_probs
         value, slope = estimate(self.estimator.removesuffix("+"), x)
         if self.max_value is not None:
             slope = torch.where(value.abs() <= self.max_value, slope, 0.0)

@@ -19,15 +19,15 @@ from maspo.errors import InputError
 class Terms:
     """What an objective says of each token: the gradient of its loss is -(weight A + offset).
 
-    All tensors are `[batch, time]`.
+    All tensors are `[batch, time]`; `Objective.terms` makes them 0 under the mask.
     """
 
     weights: Tensor
     """w, the factor on A ∇log π."""
     surrogate: Tensor
     """J, the value to be maximised, for reports only."""
-    ratios: Tensor
-    """ρ as the objective sees it: of the token, or of its sequence."""
+    ratios: Tensor | None = None
+    """ρ as the objective sees it, where that is not the ratio of the token."""
     offsets: Tensor | None = None
     """Coefficients on ∇log π that do not scale with A."""
     widths: Tensor | None = None
@@ -37,6 +37,10 @@ class Terms:
         """Give c = w A + offset, the coefficient on ∇log π."""
         c = self.weights * advantages
         return c if self.offsets is None else c + self.offsets
+
+    def ratios_of(self, batch: TokenBatch) -> Tensor:
+        """Give ρ as the objective sees it, `[batch, time]`."""
+        return batch.ratio if self.ratios is None else self.ratios
 
     def only(self, keep: Tensor) -> Terms:
         """Silence the tokens outside `keep`, bool and broadcastable to `[batch, time]`."""
@@ -127,14 +131,13 @@ class Objective(ABC):
             if getattr(batch, name) is None:
                 raise InputError(f"{type(self).__name__} needs {name}, and none were given")
         batch = replace(batch, max_log_ratio=self.max_log_ratio)
-        terms = self.token_terms(batch)
-        negative = batch.advantages < 0
+        terms, keep = self.token_terms(batch), batch.mask
         if self.cap is not None:
-            terms = capped(terms, negative & (terms.ratios > self.cap), self.cap, self.soft_cap)
+            terms = capped(terms, batch, self.cap, self.soft_cap)
         if self.off_policy_threshold is not None:
             drift = -batch.sequence_mean(batch.log_ratio)
-            terms = terms.only(~(negative & (drift > self.off_policy_threshold)))
-        return terms
+            keep = keep & ~((batch.advantages < 0) & (drift > self.off_policy_threshold))
+        return terms.only(keep)
 
     def outline(self) -> dict[str, str]:
         """Give ratio level, gate and side in words, for tables."""
@@ -187,7 +190,7 @@ class GatedObjective(Objective):
             gated = batch.advantages * (ratio - 1) > 0
             weight, value = Gated(*(torch.where(gated, x, ratio) for x in (weight, value)))
         return Terms(
-            weights=torch.where(batch.broken, 0.0, weight),
+            weights=weight.masked_fill(batch.broken, 0.0),
             surrogate=value * batch.advantages,
             ratios=ratio,
             widths=width,
@@ -219,7 +222,6 @@ class LogProbObjective(Objective):
         return Terms(
             weights=weight,
             surrogate=weight * batch.advantages * batch.log_probs,
-            ratios=batch.ratio,
         )
 
 
@@ -241,9 +243,11 @@ def in_words(level: str, gate: str, side: str, cap: float | None) -> dict[str, s
     return {"level": level, "gate": gate, "side": side + beyond}
 
 
-def capped(terms: Terms, beyond: Tensor, cap: float, soft: bool) -> Terms:
-    """Bound the tokens `beyond` the cap: no weight, or the weight `cap` if `soft`."""
-    kept = terms.surrogate * (cap / terms.ratios)
+def capped(terms: Terms, batch: TokenBatch, cap: float, soft: bool) -> Terms:
+    """Bound the tokens with A < 0 whose ratio is beyond the cap: no weight, or the weight `cap` if `soft`."""
+    ratios = terms.ratios_of(batch)
+    beyond = (batch.advantages < 0) & (ratios > cap)
+    kept = terms.surrogate * (cap / ratios)
     return replace(
         terms,
         weights=torch.where(beyond, cap if soft else 0.0, terms.weights),

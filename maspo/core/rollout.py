@@ -64,8 +64,8 @@ def rollout_weights(
         shapes = [list(x.shape) for x in (old_log_probs, rollout_log_probs, mask)]
         raise ValueError(f"log-probabilities and mask must have one shape, not {shapes}")
     mask = mask.bool()
-    rollout = finite(only(rollout_log_probs.detach(), mask))
-    log_x = finite(only(old_log_probs.detach(), mask)) - rollout
+    rollout = finite(rollout_log_probs, mask)
+    log_x = finite(old_log_probs, mask) - rollout
     log_x = torch.where(rollout.isnan(), 0.0, log_x)
     weights = known.decide(known.measure(log_x, mask), low, high)
     return only(weights.expand_as(log_x), mask)

@@ -34,11 +34,12 @@ def lowest(keys: Tensor, among: Tensor, fraction: float, tokens: Tensor) -> Tens
     the batch go first.
     """
     worst = torch.iinfo(keys.dtype).max if keys.dtype == torch.int64 else torch.inf
-    order = keys.masked_fill(~among, worst).flatten().sort(stable=True).indices
-    places = torch.arange(order.numel(), device=order.device)
-    rank = torch.empty_like(order).scatter_(0, order, places).view_as(keys)
-    count = (tokens.double() * fraction).floor().clamp(min=1)
-    return among & (rank < count)
+    flat = keys.masked_fill(~among, worst).flatten()
+    count = int((tokens.double() * fraction).floor().clamp(min=1))
+    bound = flat.topk(count, largest=False).values[-1]
+    below, ties = flat < bound, flat == bound
+    chosen = below | (ties & (ties.cumsum(0) <= count - below.sum()))
+    return among & chosen.view_as(keys)
 
 
 @dataclass(frozen=True, kw_only=True)

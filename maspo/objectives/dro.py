@@ -41,6 +41,5 @@ class DRO(Objective):
         return Terms(
             weights=torch.ones_like(far),
             surrogate=batch.advantages * batch.log_probs - penalty,
-            ratios=batch.ratio,
             offsets=-self.beta * held,
         )

@@ -51,18 +51,20 @@ class VESPO(LogProbObjective):
     lambda_neg: float = setting(2.0, "λ⁻", "decay per unit of W with A < 0", low=1e-4)
 
     def log_sequence_ratio(self, batch: TokenBatch) -> Tensor:
-        """Give log W, `[batch, time]`, held at ± `max_log_ratio`."""
+        """Give log W, `[batch, 1]`, held at ± `max_log_ratio`."""
         bound = self.max_log_ratio
-        drift = batch.log_ratio.clamp(-bound, bound).sum(1, keepdim=True)
-        return batch.spread(drift.clamp(-bound, bound))
+        return batch.log_ratio.clamp(-bound, bound).sum(1, keepdim=True).clamp_(-bound, bound)
 
     def weight(self, batch: TokenBatch) -> Tensor:
         """Give φ(W), `[batch, time]`."""
-        log_w, negative = self.log_sequence_ratio(batch), batch.sequence_advantages < 0
+        log_w = self.log_sequence_ratio(batch)
+        negative = batch.sequence_mean(batch.advantages) < 0
         k = pick(negative, self.k_neg, self.k_pos, log_w)
         decay = pick(negative, self.lambda_neg, self.lambda_pos, log_w)
-        return torch.exp(k * log_w + decay * (1 - log_w.exp()))
+        return batch.spread(torch.exp(k * log_w + decay * (1 - log_w.exp())))
 
     def token_terms(self, batch: TokenBatch) -> Terms:
         """See the class."""
-        return replace(super().token_terms(batch), ratios=self.log_sequence_ratio(batch).exp())
+        return replace(
+            super().token_terms(batch), ratios=batch.spread(self.log_sequence_ratio(batch).exp())
+        )
