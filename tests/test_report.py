@@ -193,7 +193,7 @@ def test_hostile_text_stays_text(run, text):
         lines(run / "samples" / f"{side}.jsonl", [bad])
     (run / "recipe.yaml").write_text(text)
     (run / "provenance.json").write_text(json.dumps({text: text}))
-    summary = SUMMARY | {"objective": {"name": text, text: text}}
+    summary = SUMMARY | {"objective": {"title": text, text: text}}
     (run / "summary.json").write_text(json.dumps(summary))
     page = read(run)
     assert set(page.tags) <= tags
