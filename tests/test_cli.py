@@ -144,6 +144,9 @@ def test_objectives_are_listed_and_shown(tmp_path):
         assert name in listed and kind.arxiv in listed
     shown = run("objectives", "maspo", folder=tmp_path).stdout
     assert "sigma_base" in shown and "exp(-(ρ - 1)² / 2σ²)" in shown
+    assert "advantages group, reduction token-mean" in shown
+    preset = run("objectives", "dr_grpo", folder=tmp_path).stdout
+    assert "advantages center, reduction seq-mean-token-sum-norm" in preset
     wrong = run("objectives", "mapso", folder=tmp_path)
     assert wrong.returncode == 2 and "did you mean 'maspo'" in wrong.stderr
 

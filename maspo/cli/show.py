@@ -48,6 +48,10 @@ def show_objective(console: Console, name: str) -> None:
     console.print(
         inspect.cleandoc(kind.__doc__ or ""), highlight=False, markup=False, soft_wrap=True
     )
+    console.print(
+        f"\nrecipes that name no other take advantages {kind.advantages}, reduction {kind.reduction}",
+        highlight=False,
+    )
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("setting", "symbol", "default", "allowed", "meaning"):
         table.add_column(column, overflow="fold")

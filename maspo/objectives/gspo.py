@@ -27,6 +27,7 @@ class GSPOToken(GRPO):
     title: ClassVar[str] = "GSPO-token"
     arxiv: ClassVar[str] = "2507.18071"
     radius: ClassVar[str] = "constant ε on the sequence's mean log ratio"
+    sign_asymmetric: ClassVar[bool] = True
     reduction: ClassVar[str] = "seq-mean-token-mean"
 
     epsilon_low: float = setting(
