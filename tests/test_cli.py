@@ -95,6 +95,25 @@ def test_lora_is_trained_and_merged(tmp_path):
     assert "model.safetensors" in names and "adapter_config.json" not in names
 
 
+def test_two_processes_train_together(tmp_path):
+    """Started as accelerate and torchrun do it, over gloo on this machine."""
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "ACCELERATE_USE_CPU": "true"}
+    environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(maspo.__file__).parents[1])}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    torchrun += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "-m", "maspo", "train"]
+    words = settings(*TINY, "training.micro_batch=4")
+    done = subprocess.run(
+        [*torchrun, *words, "--out", "out"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["processes"] == 2 and summary["steps"] == 4
+    assert len((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()) == 4
+    assert len((tmp_path / "out" / "samples" / "after.jsonl").read_text().splitlines()) == 12
+    assert done.stdout.count("on each of 2 processes") == 1, "only the first process speaks"
+
+
 BAD_DATA = {
     "empty.jsonl": "",
     "columns.jsonl": '{"problme": "1+1", "answer": "2"}\n',

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import warnings
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+
+from maspo.errors import InputError
+from maspo.lab.folder import RunFolder
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,12 +40,11 @@ def train(
     strict: Annotated[bool, typer.Option(help="Refuse what is otherwise only warned of.")] = False,
 ) -> None:
     """Evaluate, train, evaluate again; without arguments the quickstart, on any computer."""
-    from maspo.lab.folder import RunFolder
     from maspo.recipes import load_recipe, plan
 
     chosen = load_recipe(recipe, set_ or [])
-    folder = RunFolder.choose(out, chosen.name)
-    for line in plan(chosen):
+    folder, processes = choose_folder(out, chosen.name), int(os.environ.get("WORLD_SIZE", "1"))
+    for line in plan(chosen, processes):
         console.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
     quiet()
     from maspo.lab.console import Screen
@@ -98,6 +101,18 @@ def doctor() -> None:
 
     if not examine(console):
         raise typer.Exit(1)
+
+
+def choose_folder(out: str | None, name: str) -> RunFolder:
+    """Choose the folder of a run; under several processes only the first looks whether it is free."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return RunFolder.choose(out, name)
+    if out is None:
+        raise InputError("several processes train: give --out, so that all know the folder")
+    if os.environ.get("RANK", "0") == "0":
+        return RunFolder.choose(out, name)
+    console.quiet = True
+    return RunFolder(Path(out))
 
 
 def quiet() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +26,15 @@ def run_recipe(recipe: Recipe, folder: RunFolder, screen: Screen, *, strict: boo
     """Carry out a recipe and return its folder.
 
     Everything a user can get wrong is checked before a model is loaded and before anything is
-    written; InputError says what.
+    written; InputError says what. Where several processes train, all call this, and the first one
+    evaluates and writes.
     """
     started = time.perf_counter()
-    from maspo.engines.trl.training import train, trl_config
+    from maspo.engines.trl.processes import Processes
+    from maspo.engines.trl.training import Trained, train, trl_config
 
     trl_config(recipe, folder.path, strict=strict)
+    processes = Processes()
     check_source(recipe.model.source)
     training, held_out = load_both(recipe)
     screen.console.print(f"loading {recipe.model.source}", style="dim")
@@ -39,45 +44,45 @@ def run_recipe(recipe: Recipe, folder: RunFolder, screen: Screen, *, strict: boo
         raise InputError(
             f"a rollout takes {recipe.rollout.prompts} prompts, but only {len(training)} problems remain"
         )
-    folder.create()
-    folder.write_text("recipe.yaml", dump_recipe(recipe))
-    folder.write_json("provenance.json", provenance(recipe.seed))
+    if processes.first:
+        folder.create()
+        folder.write_text("recipe.yaml", dump_recipe(recipe))
+        folder.write_json("provenance.json", provenance(recipe.seed))
     parameters = model.num_parameters()
+
+    def trained(verifier: Verifier) -> Trained:
+        reward, checkpoints = MathReward(verifier), folder.path / "checkpoints"
+        with watched(recipe, folder, screen) as sink:
+            return train(
+                recipe, model, tokenizer, training, reward, checkpoints, sink, strict=strict
+            )
+
     with Verifier(workers=recipe.reward.workers, time_limit=recipe.reward.time_limit) as verifier:
+        if not processes.first:
+            processes.wait()
+            trained(verifier)
+            processes.wait()
+            return folder.path
         judge = Judge(recipe, held_out, tokenizer, verifier, folder, screen)
         before = judge("before", to_device(model))
-        total = recipe.training.rollouts * recipe.training.updates_per_rollout
-        with screen.progress("training", total) as bar:
-
-            def sink(line: dict[str, Any]) -> None:
-                folder.write_lines("metrics.jsonl", [line])
-                news = screen.training_news(line)
-                bar.update(bar.task_ids[0], completed=line["step"], news=news)
-
-            trained = train(
-                recipe,
-                model,
-                tokenizer,
-                training,
-                MathReward(verifier),
-                folder.path / "checkpoints",
-                sink,
-                strict=strict,
-            )
-        after = judge("after", trained.model)
-    trained.model.save_pretrained(folder.path / "model")
+        processes.wait()
+        done = trained(verifier)
+        after = judge("after", done.model)
+        processes.wait()
+    done.model.save_pretrained(folder.path / "model")
     tokenizer.save_pretrained(folder.path / "model")
     summary = {
         "recipe": recipe.name,
         "seed": recipe.seed,
         "model": recipe.model.source,
         "parameters": parameters,
+        "processes": processes.count,
         "objective": describe_objective(recipe.make_objective()),
         "advantages": recipe.advantages,
         "reduction": recipe.reduction,
         "updates_per_rollout": recipe.training.updates_per_rollout,
-        "steps": trained.steps,
-        "train_seconds": trained.seconds,
+        "steps": done.steps,
+        "train_seconds": done.seconds,
         "total_seconds": time.perf_counter() - started,
         "before": before.summary(),
         "after": after.summary(),
@@ -87,6 +92,22 @@ def run_recipe(recipe: Recipe, folder: RunFolder, screen: Screen, *, strict: boo
     write_report(folder.path)
     screen.results(summary)
     return folder.path
+
+
+@contextmanager
+def watched(
+    recipe: Recipe, folder: RunFolder, screen: Screen
+) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Show a progress bar, and give what writes a line of metrics and moves the bar."""
+    total = recipe.training.rollouts * recipe.training.updates_per_rollout
+    with screen.progress("training", total) as bar:
+
+        def sink(line: dict[str, Any]) -> None:
+            folder.write_lines("metrics.jsonl", [line])
+            news = screen.training_news(line)
+            bar.update(bar.task_ids[0], completed=line["step"], news=news)
+
+        yield sink
 
 
 def load_both(recipe: Recipe) -> tuple[list[Problem], list[Problem]]:
