@@ -61,6 +61,18 @@ def setting(default: Any, symbol: str, doc: str, **limits: Any) -> Any:
     return field(default=default, metadata={"setting": Setting(symbol=symbol, doc=doc, **limits)})
 
 
+def cap_setting(default: float | None) -> Any:
+    """Declare the bound on the side that ratio objectives leave open, by its default."""
+    return setting(
+        default,
+        "c",
+        "with A < 0 a ratio above c gets no gradient (dual clip, arXiv:1912.09729); none: no bound",
+        low=1.0,
+        open_low=True,
+        optional=True,
+    )
+
+
 def settings_of(owner: Any) -> list[tuple[Field[Any], Setting]]:
     """List the fields of a dataclass (class or value) that were declared with `setting`."""
     return [(f, f.metadata["setting"]) for f in fields(owner) if "setting" in f.metadata]

@@ -36,7 +36,7 @@ def run_recipe(recipe: Recipe, folder: RunFolder, screen: Screen, *, strict: boo
     trl_config(recipe, folder.path, strict=strict)
     processes = Processes()
     check_source(recipe.model.source)
-    training, held_out = load_both(recipe)
+    training, held_out = load(recipe.data), load(recipe.evaluation.data)
     screen.console.print(f"loading {recipe.model.source}", style="dim")
     model, tokenizer = load_model(recipe.model.source, recipe.model.dtype)
     training = fitting(training, tokenizer, recipe.data.max_prompt_tokens, screen)
@@ -110,11 +110,6 @@ def watched(
         yield sink
 
 
-def load_both(recipe: Recipe) -> tuple[list[Problem], list[Problem]]:
-    """Load the problems to train on and those to judge by."""
-    return tuple(load(section) for section in (recipe.data, recipe.evaluation.data))  # type: ignore
-
-
 def load(section: Data) -> list[Problem]:
     """Load the problems of one section of a recipe."""
     return load_problems(
@@ -175,7 +170,7 @@ class Judge:
         """Evaluate; `when` names the samples file."""
         settings = self.recipe.evaluation
         total = len(self.problems) * settings.samples
-        with self.screen.progress(f"{when}", total) as bar:
+        with self.screen.progress(when, total) as bar:
             result = evaluate(
                 model,
                 self.tokenizer,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from maspo.core.batch import TokenBatch
 from maspo.core.objective import Objective, Terms
-from maspo.core.settings import setting
+from maspo.core.settings import cap_setting, setting
 from maspo.errors import InputError
 
 
@@ -143,14 +143,7 @@ class BAPOReleased(BAPO):
     lower_step: float = setting(0.05, "δ₂", "step of c_low", low=0, open_low=True)
     first: str = setting("lower", "first", "the bound that moves first", choices=("upper", "lower"))
     by_mass: bool = setting(False, "π_old", "weigh each token by π_old in the sums")
-    cap: float | None = setting(
-        3.0,
-        "c",
-        "with A < 0 a ratio above c gets no gradient; none: no bound",
-        low=1.0,
-        open_low=True,
-        optional=True,
-    )
+    cap: float | None = cap_setting(3.0)
 
 
 def ladder(start: float, end: float, step: float) -> list[float]:

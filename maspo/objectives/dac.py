@@ -10,7 +10,7 @@ from torch import Tensor
 
 from maspo.core.batch import TokenBatch
 from maspo.core.objective import GatedObjective
-from maspo.core.settings import setting
+from maspo.core.settings import cap_setting, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +48,7 @@ class DAC(GatedObjective):
     r_max: float = setting(
         10.0, "r_max", "greatest upper bound on the ratio, for rare tokens", low=1, open_low=True
     )
-    cap: float | None = setting(
-        10.0,
-        "c",
-        "with A < 0 a ratio above c gets no gradient; none: no bound",
-        low=1.0,
-        open_low=True,
-        optional=True,
-    )
+    cap: float | None = cap_setting(10.0)
 
     def width(self, batch: TokenBatch) -> Tensor:
         """Give 1 - lo below 1 and hi - 1 above, `[batch, time]`."""

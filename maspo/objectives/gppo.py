@@ -11,7 +11,7 @@ from torch import Tensor
 from maspo.core.batch import TokenBatch, pick
 from maspo.core.gates import Gated
 from maspo.core.objective import GatedObjective
-from maspo.core.settings import setting
+from maspo.core.settings import cap_setting, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,14 +45,7 @@ class CEGPPO(GatedObjective):
     beta1: float = setting(0.5, "β₁", "share of 1 - ε_low kept below it; 0: no gradient", low=0)
     beta2: float = setting(1.0, "β₂", "share of 1 + ε_high kept above it; 0: no gradient", low=0)
     shape: str = setting("constant", "f", "shape of the gate", choices=("constant",))
-    cap: float | None = setting(
-        10.0,
-        "c",
-        "with A < 0 a ratio above c gets no gradient; none: no bound",
-        low=1.0,
-        open_low=True,
-        optional=True,
-    )
+    cap: float | None = cap_setting(10.0)
 
     def width(self, batch: TokenBatch) -> Tensor:
         """Give ε on the token's side of 1, `[batch, time]`."""

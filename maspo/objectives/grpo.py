@@ -9,7 +9,7 @@ from torch import Tensor
 
 from maspo.core.batch import TokenBatch, pick
 from maspo.core.objective import GatedObjective
-from maspo.core.settings import setting
+from maspo.core.settings import cap_setting, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,11 +73,4 @@ class DualClip(GRPO):
     title: ClassVar[str] = "Dual-clip PPO"
     arxiv: ClassVar[str] = "1912.09729"
     sign_asymmetric: ClassVar[bool] = True
-    cap: float | None = setting(
-        3.0,
-        "c",
-        "with A < 0 a ratio above c gets no gradient; none: no bound",
-        low=1.0,
-        open_low=True,
-        optional=True,
-    )
+    cap: float | None = cap_setting(3.0)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from maspo.core.batch import TokenBatch
 from maspo.core.objective import GatedObjective
-from maspo.core.settings import setting
+from maspo.core.settings import cap_setting, setting
 from maspo.errors import InputError
 
 
@@ -199,11 +199,4 @@ class MASPOCapped(MASPO):
     """
 
     title: ClassVar[str] = "MASPO, capped"
-    cap: float | None = setting(
-        3.0,
-        "c",
-        "with A < 0 a ratio above c gets no gradient; none: no bound",
-        low=1.0,
-        open_low=True,
-        optional=True,
-    )
+    cap: float | None = cap_setting(3.0)
