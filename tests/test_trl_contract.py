@@ -245,6 +245,7 @@ def test_one_update_per_rollout_is_called_inert(tmp_path):
         ({"loss_type": "cispo"}, "selects the normaliser"),
         ({"updates_per_rollout": 4, "steps_per_generation": 4}, "give only one"),
         ({"objective": "maspo"}, "objective must be a value"),
+        ({"updates_per_rollout": 0}, "updates_per_rollout must be at least 1, not 0"),
     ],
 )
 def test_settings_without_effect_are_refused(tmp_path, settings, message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from maspo.core.objective import INERT
 from maspo.recipes.schema import Recipe
 
 
@@ -35,9 +36,3 @@ def warnings_of(recipe: Recipe) -> list[str]:
     if recipe.training.updates_per_rollout == 1:
         found.append(INERT)
     return found
-
-
-INERT = (
-    "with 1 update per rollout every ratio is 1 and no gate acts: all objectives give the same "
-    "gradient; raise updates_per_rollout (the MASPO paper uses 16)"
-)

@@ -9,7 +9,7 @@ from typing import Any
 from trl import GRPOConfig
 
 from maspo.core.advantages import ADVANTAGES
-from maspo.core.objective import Objective
+from maspo.core.objective import INERT, Objective
 from maspo.errors import InputError, unknown
 from maspo.objectives import MASPO
 
@@ -82,14 +82,13 @@ class MASPOConfig(GRPOConfig):
             updates = (
                 DEFAULT_UPDATES if self.updates_per_rollout is None else self.updates_per_rollout
             )
+            if updates < 1:
+                raise InputError(f"updates_per_rollout must be at least 1, not {updates}")
             self.steps_per_generation = updates * self.gradient_accumulation_steps
         super().__post_init__()
         self.updates_per_rollout = self._count_updates()
         if self.updates_per_rollout <= 1:
-            self.complain(
-                "with 1 update per rollout every ratio is 1 and no gate acts: all objectives give the "
-                "same gradient; raise updates_per_rollout (the MASPO paper uses 16)"
-            )
+            self.complain(INERT)
 
     def _refuse_settings_without_effect(self) -> None:
         defaults = {f.name: f.default for f in fields(GRPOConfig)}
