@@ -6,7 +6,7 @@ Every comparison is turned round, every sign and operator swapped, every constan
 too; not the limits that inputs are checked against), one at a time, in a copy of the package; then
 the tests of the objectives run on the copy. A mutant that all tests pass is printed, unless
 `docs/mutants.json` lists it with the reason why it changes nothing. Exit code 1 if any other is
-left. The result is written to docs/mutants.json. Needs fork, as on Linux.
+left. The result of each file is written to docs/mutants.json. Needs fork, as on Linux.
 """
 
 from __future__ import annotations
@@ -198,24 +198,21 @@ def main() -> int:
         return 2
     with ThreadPool(options.jobs) as pool:
         alive = pool.map(survives, mutants, chunksize=1)
-    equivalent, open_ones = [], []
-    for mutant in (m for m, lives in zip(mutants, alive, strict=True) if lives):
-        if mutant.key in reasons:
-            equivalent.append({"mutant": mutant.key, "reason": reasons[mutant.key]})
-        else:
-            open_ones.append(mutant)
-            print(f"SURVIVED {mutant.file}:{mutant.line}: {mutant.before}  ->  {mutant.after}")
-    killed = len(mutants) - sum(alive)
-    print(f"{killed} killed, {len(equivalent)} equivalent, {len(open_ones)} unexplained")
-    if not options.only:
-        result = {
-            "mutants": len(mutants),
-            "killed": killed,
-            "equivalent": equivalent,
-            "unexplained": [m.key for m in open_ones],
+    results: dict[str, dict] = ledger.get("files", {})
+    for file in files:
+        name = str(file.relative_to(ROOT))
+        own = [(m, lives) for m, lives in zip(mutants, alive, strict=True) if m.file == name]
+        left = [m for m, lives in own if lives and m.key not in reasons]
+        for mutant in left:
+            print(f"SURVIVED {name}:{mutant.line}: {mutant.before}  ->  {mutant.after}")
+        results[name] = {
+            "mutants": len(own),
+            "killed": sum(not lives for _, lives in own),
+            "unexplained": [m.key for m in left],
         }
-        LEDGER.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    return bool(open_ones)
+    ledger = {"files": results, "equivalent": ledger.get("equivalent", [])}
+    LEDGER.write_text(json.dumps(ledger, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    return int(any(results[str(file.relative_to(ROOT))]["unexplained"] for file in files))
 
 
 if __name__ == "__main__":
