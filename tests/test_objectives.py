@@ -341,11 +341,27 @@ def test_bad_hyperparameters_are_refused_in_one_sentence(name, settings, message
         maspo.make_objective(name, **settings)
 
 
+def test_one_bound_without_the_other_is_allowed():
+    assert MASPO(adv_low=None, adv_high=0.5).adv_high == 0.5
+
+
+def test_an_objective_prints_what_it_changes():
+    assert str(MASPO()) == "MASPO()"
+    assert str(MASPO(alpha=0.5, cap=3.0)) == "MASPO(cap=3.0, alpha=0.5)"
+
+
+def test_the_outline_names_the_cap_as_a_side():
+    assert maspo.DualClip().outline()["side"] == "A (ρ - 1) > 0, and A < 0 with ρ > 3"
+
+
 def test_advice_of_the_release_is_given():
     assert MASPO().advice() == []
-    assert "0.8" in MASPO(alpha=0.8).advice()[0]
-    assert "0.3 to 0.5" in MASPO(alpha=0.1).advice()[0]
-    assert "1.5B" in MASPO().advice(parameters=1_700_000_000)[0]
+    assert "instability" in MASPO(alpha=0.8).advice()[0]
+    for alpha in (0.1, 0.6):
+        assert "outside the 0.3 to 0.5" in MASPO(alpha=alpha).advice()[0]
+    for parameters in (1_000_000_000, 1_700_000_000, 2_999_000_000):
+        assert "1.5B" in MASPO().advice(parameters)[0]
+    assert MASPO().advice(999_000_000) == MASPO().advice(3_000_000_000) == []
     assert MASPO(alpha=0.5).advice(parameters=1_700_000_000) == []
 
 
