@@ -41,7 +41,7 @@ def load_recipe(source: str, settings: Iterable[str] = ()) -> Recipe:
     except yaml.YAMLError as error:
         raise InputError(f"{source} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise InputError(f"{source} must hold keys and values, as `maspo recipes` shows")
+        raise InputError(f"{source} must hold keys and values, not a {type(content).__name__}")
     for item in settings:
         _apply(content, item)
     return parse_recipe(content)
