@@ -1,7 +1,7 @@
 """Checking answers: the verifier, and the reward made of it."""
 
 from maspo.rewards.reward import MathReward
-from maspo.rewards.verdict import Outcome, Verdict
+from maspo.rewards.verdict import Gold, Outcome, Verdict
 from maspo.rewards.verifier import Verifier
 
-__all__ = ["MathReward", "Outcome", "Verdict", "Verifier"]
+__all__ = ["Gold", "MathReward", "Outcome", "Verdict", "Verifier"]

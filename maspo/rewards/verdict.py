@@ -29,6 +29,18 @@ class Verdict:
     """For TIMEOUT and ERROR: what happened."""
 
 
+class Gold(NamedTuple):
+    """A reference answer with the rules of its benchmark; a plain string is one without rules."""
+
+    answer: str
+    relative: float | None = None
+    """Numbers that differ by no more than this share of the reference are equal."""
+    absolute: float | None = None
+    """Numbers that differ by no more than this are equal."""
+    unit: str | None = None
+    """What may stand behind the number, or be left out."""
+
+
 class Job(NamedTuple):
     """One comparison; `isolated` says that `text` is nothing but the answer (see extract.py)."""
 
