@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from maspo.core.batch import TokenBatch, only
+from maspo.core.batch import TokenBatch
 from maspo.core.diagnostics import Mean, gate_metrics, mean_over
 from maspo.core.kl import KL
 from maspo.core.objective import Objective
 from maspo.core.reduction import reduce_tokens
+from maspo.core.select import only
 from maspo.errors import InputError
 from maspo.objectives import make_objective
 
@@ -88,7 +89,7 @@ def policy_loss(
         terms = objective.terms(batch)
         weights, slopes, values = terms.weights, terms.slopes(batch.advantages), terms.surrogate
         if rollout_weights is not None:
-            correction = only(rollout_weights.detach(), batch.mask)
+            correction = only(rollout_weights, batch.mask)
             weights, slopes, values = (x * correction for x in (weights, slopes, values))
         metrics = gate_metrics(batch, terms) if diagnostics else {}
         if kl is not None and ref_log_probs is not None:

@@ -25,11 +25,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LEDGER = ROOT / "docs" / "mutants.json"
-MATTERS = ("batch", "gates", "objective", "reduction", "advantages", "kl", "rollout")
+MATTERS = (
+    "select", "batch", "gates", "objective", "reduction", "advantages", "kl", "rollout", "draw",
+)  # fmt: skip
 TESTS = (
-    "test_objectives.py", "test_sequence_objectives.py", "test_batch_objectives.py",
+    "test_select.py", "test_objectives.py", "test_sequence_objectives.py", "test_batch_objectives.py",
     "test_reduction.py", "test_advantages.py", "test_kl.py", "test_rollout.py", "test_golden.py",
     "test_sequence_golden.py", "test_weight_table.py",
+    "test_extreme_inputs.py",
 )  # fmt: skip
 
 COMPARISONS = {

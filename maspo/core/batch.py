@@ -9,6 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from maspo.core.select import only, prepared
+
 MAX_LOG_RATIO = 20.0
 """|log ratio| beyond which a token counts as broken: its ratio is held there, and its gradient is 0."""
 
@@ -70,12 +72,13 @@ class TokenBatch:
             if tensor is not None and tensor.shape != log_probs.shape:
                 expected = list(log_probs.shape)
                 raise ValueError(f"{name} must be {expected}, not {list(tensor.shape)}")
+        kept = prepared(mask, log_probs)
         return cls(
-            log_probs=finite(log_probs, mask),
-            old_log_probs=finite(old_log_probs, mask),
-            advantages=only(advantages.detach(), mask),
+            log_probs=finite(log_probs, kept),
+            old_log_probs=finite(old_log_probs, kept),
+            advantages=only(advantages, kept),
             mask=mask,
-            entropies=None if entropies is None else only(entropies.detach(), mask),
+            entropies=None if entropies is None else only(entropies, kept),
             sum_over_processes=sum_over_processes,
         )
 
@@ -97,7 +100,7 @@ class TokenBatch:
     @cached_property
     def lengths(self) -> Tensor:
         """Number of tokens of each sequence, `[batch, 1]`; 1 for an empty one, for division."""
-        return self.mask.sum(1, keepdim=True).clamp(min=1)
+        return self.mask.sum(1, keepdim=True, dtype=torch.int32).clamp(min=1)
 
     def sequence_mean(self, x: Tensor) -> Tensor:
         """Average `x` over the tokens of each sequence, `[batch, 1]`; `x` is 0 under the mask."""
@@ -128,23 +131,9 @@ class TokenBatch:
         )
 
 
-def only(x: Tensor, mask: Tensor) -> Tensor:
-    """Zero `x` where `mask` is false and widen half precision to float32; float64 stays.
-
-    A product with the mask would keep NaN (NaN * 0 = NaN) in the value and in the gradient.
-    """
-    wide = torch.promote_types(x.dtype, torch.float32)
-    return torch.where(mask, x, torch.zeros((), dtype=x.dtype, device=x.device)).to(wide)
-
-
 def finite(log_probs: Tensor, mask: Tensor) -> Tensor:
     """Detach and mask log-probabilities and hold them within ± `MAX_LOG_PROB`.
 
     So log 0 = -inf is a number; NaN outside the mask stays.
     """
-    return only(log_probs.detach(), mask).clamp_(-MAX_LOG_PROB, MAX_LOG_PROB)
-
-
-def pick(condition: Tensor, yes: float, no: float, like: Tensor) -> Tensor:
-    """Choose between two numbers, in the dtype of `like`; torch.where would round them to float32."""
-    return torch.where(condition, like.new_tensor(yes), like.new_tensor(no))
+    return only(log_probs, mask).clamp_(-MAX_LOG_PROB, MAX_LOG_PROB)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from maspo.core.batch import TokenBatch
 from maspo.core.objective import Terms
+from maspo.core.select import only
 
 CLIP = 0.2
 """Radius of the clip that `grad_mass_vs_clip` compares with, GRPO's default."""
@@ -72,7 +73,7 @@ def gate_metrics(batch: TokenBatch, terms: Terms) -> dict[str, Mean]:
 
 def mean_over(values: Tensor, where: Tensor) -> Mean:
     """Average `values` over the tokens that `where` marks, both `[batch, time]`."""
-    return Mean(torch.where(where, values, 0.0).sum(), where.sum())
+    return Mean(only(values, where).sum(), where.sum())
 
 
 def quantile_over(values: Tensor, where: Tensor, level: float) -> Mean:
@@ -87,6 +88,6 @@ def quantile_over(values: Tensor, where: Tensor, level: float) -> Mean:
 def mass_against_clip(batch: TokenBatch, terms: Terms, live: Tensor) -> Mean:
     """Compare Σ|w A| of the objective with that of a clip of ± `CLIP`."""
     move = (batch.ratio - 1) * batch.advantages.sign()
-    kept = torch.where(move <= CLIP, batch.ratio, 0.0)
+    kept = only(batch.ratio, move <= CLIP)
     size = batch.advantages.abs() * live
     return Mean((terms.weights.abs() * size).sum(), (kept * size).sum())

@@ -12,22 +12,23 @@ GOLDEN, MIX_1, MIX_2 = (
 )
 
 
-def token_keys(batch: TokenBatch, seed: int) -> Tensor:
-    """Give each token an evenly distributed key, int64 `[batch, time]`; those under the mask mean nothing.
+def token_keys(batch: TokenBatch, seed: int, among: Tensor) -> Tensor:
+    """Give each of the tokens that `among` marks, bool `[batch, time]`, an evenly distributed int64 key.
 
-    A key depends on `seed`, on the log-probabilities (as float32) of all tokens of the batch, and on
-    the token's sequence and place in it. So it is the same in every run, on every process that holds
-    the same batch, and for any padding and order of the sequences; and in another batch, such as the
-    same tokens after one update, all keys are new and tell nothing of the tokens that bear them.
-    Sequences that are equal to the last bit have equal keys.
+    One-dimensional, in the order of the batch. A key depends on `seed`, on the log-probabilities
+    (as float32) of all tokens of the batch, and on the token's sequence and place in it. So it is
+    the same in every run, on every process that holds the same batch, and for any padding and order
+    of the sequences; and in another batch, such as the same tokens after one update, all keys are
+    new and tell nothing of the tokens that bear them. Sequences of the same log-probabilities have
+    equal keys.
     """
-    place = batch.mask.cumsum(1)
-    bits = batch.log_probs.float().view(torch.int32).long()
-    content = torch.where(batch.mask, mixed(bits + GOLDEN * place), 0)
-    sequence = mixed(content.sum(1, keepdim=True))
-    return mixed(
-        sequence + mixed(sequence.sum() + mixed(sequence.new_tensor(seed))) + GOLDEN * place
-    )
+    bits = batch.log_probs.float().view(torch.int32).long().mul_(MIX_1)
+    content = bits.bitwise_xor_(bits >> 29).mul_(MIX_2)  # 0 under the mask, as log_probs is
+    sequence = mixed(content.sum(1))
+    every = mixed(sequence.sum() + mixed(sequence.new_tensor(seed)))
+    first = batch.mask.view(torch.uint8).argmax(1)
+    rows, places = among.nonzero(as_tuple=True)
+    return mixed(sequence[rows] + every + GOLDEN * (places - first[rows] + 1))
 
 
 def mixed(x: Tensor) -> Tensor:

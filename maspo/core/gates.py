@@ -13,6 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from maspo.core.select import only
+
 
 class Gated(NamedTuple):
     """What a gate makes of a ratio, both `[batch, time]`."""
@@ -26,7 +28,7 @@ class Gated(NamedTuple):
 def hard(ratio: Tensor, width: Tensor) -> Gated:
     """PPO's clip: w = ρ while |ρ - 1| ≤ width, else 0; J/A = clip(ρ, 1 ± width)."""
     inside = (ratio - 1).abs() <= width
-    return Gated(torch.where(inside, ratio, 0.0), ratio.clamp(1 - width, 1 + width))
+    return Gated(only(ratio, inside), ratio.clamp(1 - width, 1 + width))
 
 
 def gaussian(ratio: Tensor, width: Tensor) -> Gated:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from maspo.core.batch import MAX_LOG_RATIO, TokenBatch, finite
+from maspo.core.select import only
 from maspo.core.settings import check_settings, setting
 from maspo.errors import InputError
 
@@ -71,12 +72,12 @@ class KL:
         x = finite(ref_log_probs, batch.mask) - batch.log_probs
         value, slope = estimate(self.estimator.removesuffix("+"), x)
         if self.max_value is not None:
-            slope = torch.where(value.abs() <= self.max_value, slope, 0.0)
+            slope = only(slope, value.abs() <= self.max_value)
             value = value.clamp(-self.max_value, self.max_value)
         if self.estimator.endswith("+"):
             slope = -x
         if self.bias_correction:
-            slope = batch.ratio * (slope + torch.where(batch.broken, 0.0, value))
+            slope = batch.ratio * (slope + only(value, ~batch.broken))
             value = batch.ratio * value
         return value, slope
 
@@ -91,4 +92,4 @@ def estimate(estimator: str, x: Tensor) -> tuple[Tensor, Tensor]:
         return x.abs(), -x.sign()
     held = x.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
     growth = held.exp()
-    return growth - held - 1, torch.where(x == held, 1 - growth, 0.0)
+    return growth - held - 1, only(1 - growth, x == held)

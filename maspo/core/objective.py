@@ -6,11 +6,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from maspo.core.batch import MAX_LOG_RATIO, TokenBatch
 from maspo.core.gates import SHAPES, Gated
+from maspo.core.select import choose, only, prepared
 from maspo.core.settings import cap_setting, check_settings, setting
 from maspo.errors import InputError
 
@@ -50,9 +50,10 @@ class Terms:
 
     def only(self, keep: Tensor) -> Terms:
         """Silence the tokens outside `keep`, bool and broadcastable to `[batch, time]`."""
-        offsets = None if self.offsets is None else torch.where(keep, self.offsets, 0.0)
-        weights = torch.where(keep, self.weights, 0.0)
-        surrogate = torch.where(keep, self.surrogate, 0.0)
+        keep = prepared(keep, self.weights)
+        offsets = None if self.offsets is None else only(self.offsets, keep)
+        weights = only(self.weights, keep)
+        surrogate = only(self.surrogate, keep)
         return replace(self, weights=weights, surrogate=surrogate, offsets=offsets)
 
 
@@ -187,9 +188,9 @@ class GatedObjective(Objective):
         weight, value = self.gate(batch, width)
         if not self.two_sided:
             gated = batch.advantages * (ratio - 1) > 0
-            weight, value = Gated(*(torch.where(gated, x, ratio) for x in (weight, value)))
+            weight, value = Gated(*(choose(gated, x, ratio) for x in (weight, value)))
         return Terms(
-            weights=weight.masked_fill(batch.broken, 0.0),
+            weights=only(weight, ~batch.broken),
             surrogate=value * batch.advantages,
             ratios=ratio,
             widths=width,
@@ -220,7 +221,7 @@ class LogProbObjective(Objective):
         weight = self.weight(batch)
         return Terms(
             weights=weight,
-            surrogate=weight * batch.advantages * batch.log_probs,
+            surrogate=(weight * batch.advantages).mul_(batch.log_probs),
         )
 
 
@@ -249,6 +250,6 @@ def capped(terms: Terms, batch: TokenBatch, cap: float, soft: bool) -> Terms:
     kept = terms.surrogate * (cap / ratios)
     return replace(
         terms,
-        weights=torch.where(beyond, cap if soft else 0.0, terms.weights),
-        surrogate=torch.where(beyond, kept, terms.surrogate),
+        weights=choose(beyond, ratios.new_tensor(cap if soft else 0.0), terms.weights),
+        surrogate=choose(beyond, kept, terms.surrogate),
     )

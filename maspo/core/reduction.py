@@ -15,6 +15,7 @@ The names are verl's. TRL's `loss_type` has the same four as dapo, grpo, luspo a
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from maspo.errors import InputError, unknown
@@ -48,7 +49,7 @@ def reduce_tokens(
             f"max_length={max_length} does not fit {reduction}: seq-mean-token-sum-norm needs it, "
             "the others have no use for it"
         )
-    lengths, sums = mask.sum(1), values.sum(1)
+    lengths, sums = mask.sum(1, dtype=torch.int32), values.sum(1)
     if denominator is None:
         counted = lengths.sum() if reduction == "token-mean" else (lengths > 0).sum()
         denominator = counted.clamp(min=1)

@@ -23,10 +23,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from maspo.core.batch import MAX_LOG_RATIO, finite, only
+from maspo.core.batch import MAX_LOG_RATIO, finite
+from maspo.core.select import only
 from maspo.errors import InputError, unknown
 
 
@@ -66,7 +66,7 @@ def rollout_weights(
     mask = mask.bool()
     rollout = finite(rollout_log_probs, mask)
     log_x = finite(old_log_probs, mask) - rollout
-    log_x = torch.where(rollout.isnan(), 0.0, log_x)
+    log_x = only(log_x, ~rollout.isnan())
     weights = known.decide(known.measure(log_x, mask), low, high)
     return only(weights.expand_as(log_x), mask)
 
@@ -104,7 +104,7 @@ def truncate(x: Tensor, low: float, high: float) -> Tensor:
 
 def drop(x: Tensor, low: float, high: float) -> Tensor:
     """Keep x within the bounds, 0 beyond."""
-    return torch.where((x >= low) & (x <= high), x, 0.0)
+    return only(x, (x >= low) & (x <= high))
 
 
 def reject(x: Tensor, low: float, high: float) -> Tensor:

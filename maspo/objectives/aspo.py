@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from maspo.core.batch import TokenBatch, pick
+from maspo.core.batch import TokenBatch
 from maspo.core.objective import Objective, Terms
+from maspo.core.select import choose, only, pick
 from maspo.core.settings import setting
 
 
@@ -61,15 +62,15 @@ class ASPO(Objective):
         """See the class."""
         ratio, turned = batch.ratio, batch.advantages >= 0
         epsilon = pick(self.common(batch), self.epsilon_common, self.epsilon_rare, ratio)
-        value = torch.where(turned, 1 / ratio, ratio)
-        bound = torch.where(turned, 1 / (1 + epsilon), 1 - epsilon)
+        value = choose(turned, 1 / ratio, ratio)
+        bound = choose(turned, 1 / (1 + epsilon), 1 - epsilon)
         left = value < bound
-        weight = torch.where(left | batch.broken, 0.0, value)
-        value = torch.where(left, bound, value)
+        weight = only(value, ~(left | batch.broken))
+        value = choose(left, bound, value)
         if self.weight_cap is not None:
             beyond = value > self.weight_cap
-            weight = torch.where(beyond, self.weight_cap, weight)
-            value = torch.where(beyond, self.weight_cap * batch.log_probs, value)
+            weight = choose(beyond, weight.new_tensor(self.weight_cap), weight)
+            value = choose(beyond, self.weight_cap * batch.log_probs, value)
         return Terms(weights=weight, surrogate=value * batch.advantages, ratios=ratio)
 
     def common(self, batch: TokenBatch) -> Tensor:

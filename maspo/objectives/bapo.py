@@ -11,6 +11,7 @@ from torch import Tensor
 
 from maspo.core.batch import TokenBatch
 from maspo.core.objective import Objective, Terms
+from maspo.core.select import choose, only
 from maspo.core.settings import cap_setting, setting
 from maspo.errors import InputError
 
@@ -100,12 +101,12 @@ class BAPO(Objective):
         """See the class."""
         low, high = self.bounds(batch)
         ratio, advantages = batch.ratio, batch.advantages
-        value = torch.where(advantages < 0, ratio.clamp(min=low), ratio.clamp(max=high))
+        value = choose(advantages < 0, ratio.clamp(min=low), ratio.clamp(max=high))
         return Terms(
-            weights=torch.where((value != ratio) | batch.broken, 0.0, ratio),
+            weights=only(ratio, (value == ratio) & ~batch.broken),
             surrogate=value * advantages,
             ratios=ratio,
-            widths=torch.where(ratio > 1, high - 1, 1 - low),
+            widths=choose(ratio > 1, high - 1, 1 - low),
         )
 
 

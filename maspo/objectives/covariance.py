@@ -11,6 +11,7 @@ from torch import Tensor
 from maspo.core.batch import TokenBatch
 from maspo.core.draw import token_keys
 from maspo.core.objective import Objective, Terms
+from maspo.core.select import only
 from maspo.core.settings import setting
 from maspo.objectives.grpo import GRPO
 
@@ -24,22 +25,26 @@ def covariances(batch: TokenBatch) -> Tensor:
     count, *totals = batch.total(torch.stack([x.to(batch.log_probs) for x in sums]))
     mean_a, mean_l = (x / count.clamp(min=1) for x in totals)
     product = (batch.advantages - mean_a) * (batch.log_probs - mean_l)
-    return torch.where(batch.mask, product, 0.0)
+    return only(product, batch.mask)
 
 
-def lowest(keys: Tensor, among: Tensor, fraction: float, tokens: Tensor) -> Tensor:
-    """Mark the tokens `among` with the lowest keys, bool `[batch, time]`.
+def share(batch: TokenBatch, fraction: float) -> int:
+    """Count `fraction` of the tokens of the batch, rounded down, but at least one."""
+    return int((batch.mask.sum().double() * fraction).floor().clamp(min=1))
 
-    As many as `fraction` of `tokens` rounded down, but at least one. Among equal keys the first in
-    the batch go first.
-    """
-    worst = torch.iinfo(keys.dtype).max if keys.dtype == torch.int64 else torch.inf
-    flat = keys.masked_fill(~among, worst).flatten()
-    count = int((tokens.double() * fraction).floor().clamp(min=1))
-    bound = flat.topk(count, largest=False).values[-1]
-    below, ties = flat < bound, flat == bound
-    chosen = below | (ties & (ties.cumsum(0) <= count - below.sum()))
-    return among & chosen.view_as(keys)
+
+def lowest(keys: Tensor, count: int) -> Tensor:
+    """Give the indices of the `count` lowest of one-dimensional keys; of equal ones the first go first."""
+    bound = keys.topk(min(count, len(keys)), largest=False).values[-1:]
+    near = (keys <= bound).nonzero()[:, 0]
+    return near[keys[near].argsort(stable=True)[:count]]
+
+
+def marked(indices: Tensor, mask: Tensor) -> Tensor:
+    """Mark the tokens at flat `indices`, of those in `mask`; bool `[batch, time]`."""
+    flags = torch.zeros_like(mask).flatten()
+    flags[indices] = True
+    return flags.view_as(mask) & mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +97,10 @@ class ClipCov(GRPO):
 
     def select(self, batch: TokenBatch, weights: Tensor) -> Tensor:
         """Draw the tokens that are dropped, bool `[batch, time]`."""
-        keys = token_keys(batch, self.seed)
-        return lowest(keys, self.candidates(batch, weights), self.fraction, batch.mask.sum())
+        candidates = self.candidates(batch, weights)
+        keys = token_keys(batch, self.seed, candidates)
+        indices = candidates.flatten().nonzero()[:, 0]
+        return marked(indices[lowest(keys, share(batch, self.fraction))], candidates)
 
     def token_terms(self, batch: TokenBatch) -> Terms:
         """See the class."""
@@ -133,13 +140,14 @@ class KLCov(Objective):
 
     def select(self, batch: TokenBatch) -> Tensor:
         """Mark the tokens that are pulled back, bool `[batch, time]`."""
-        return lowest(-covariances(batch), batch.mask, self.fraction, batch.mask.sum())
+        keys = covariances(batch).neg_().masked_fill_(~batch.mask, torch.inf).flatten()
+        return marked(lowest(keys, share(batch, self.fraction)), batch.mask)
 
     def token_terms(self, batch: TokenBatch) -> Terms:
         """See the class."""
-        drift = torch.where(self.select(batch) & ~batch.broken, batch.log_ratio, 0.0)
+        drift = only(batch.log_ratio, self.select(batch) & ~batch.broken)
         return Terms(
-            weights=torch.where(batch.broken, 0.0, batch.ratio),
+            weights=only(batch.ratio, ~batch.broken),
             surrogate=batch.ratio * batch.advantages - self.beta * drift.abs(),
             ratios=batch.ratio,
             offsets=-self.beta * drift.sign(),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from maspo.core.batch import TokenBatch
 from maspo.core.objective import GatedObjective
+from maspo.core.select import choose
 from maspo.core.settings import cap_setting, setting
 
 
@@ -55,7 +56,7 @@ class DAC(GatedObjective):
         rarity = torch.exp(-batch.old_log_probs)
         low = 0.5 - 0.5 * (1 - 4 * self.epsilon_low * rarity).clamp(min=0).sqrt()
         high = 0.5 * (1 + 4 * self.epsilon_high * rarity).sqrt() - 0.5
-        return torch.where(batch.ratio > 1, high.clamp(max=self.r_max - 1), low)
+        return choose(batch.ratio > 1, high.clamp(max=self.r_max - 1), low)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from maspo.core.batch import TokenBatch, pick
+from maspo.core.batch import TokenBatch
 from maspo.core.gates import Gated
 from maspo.core.objective import GatedObjective
+from maspo.core.select import choose, pick
 from maspo.core.settings import setting
 
 
@@ -51,6 +51,6 @@ class DGPO(GatedObjective):
     def gate(self, batch: TokenBatch, width: Tensor) -> Gated:
         """Let the weight decay beyond the bound, by the power of its side."""
         ratio, high = batch.ratio, batch.ratio > 1
-        excess = torch.where(high, (1 + width) / ratio, ratio / (1 - width))
+        excess = choose(high, (1 + width) / ratio, ratio / (1 - width))
         decay = excess.clamp(max=1) ** pick(high, 1 / self.m, self.n, ratio)
         return Gated(ratio * decay, ratio * decay)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from maspo.core.batch import TokenBatch
 from maspo.core.objective import LogProbObjective
+from maspo.core.select import only
 from maspo.core.settings import setting
 
 TINY = 1e-8
@@ -49,7 +50,7 @@ class DPPO(LogProbObjective):
         divergence, moved = self.divergence(batch), batch.log_ratio
         left = (batch.advantages > 0) & (moved > 0) & (divergence > high)
         left |= (batch.advantages <= 0) & (moved < 0) & (divergence > low)
-        return torch.where(left, 0.0, batch.ratio.clamp(max=self.weight_cap))
+        return only(batch.ratio.clamp(max=self.weight_cap), ~left)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from maspo.core.batch import TokenBatch
 from maspo.core.objective import Objective, Terms
 from maspo.core.settings import setting
@@ -39,7 +37,7 @@ class DRO(Objective):
         held = far.clamp(-batch.max_log_ratio, batch.max_log_ratio)
         penalty = self.beta * held * (far - held / 2)
         return Terms(
-            weights=torch.ones_like(far),
+            weights=far.new_ones(()).expand_as(far),
             surrogate=batch.advantages * batch.log_probs - penalty,
             offsets=-self.beta * held,
         )

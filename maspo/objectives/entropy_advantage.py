@@ -9,6 +9,7 @@ import torch
 
 from maspo.core.batch import TokenBatch
 from maspo.core.objective import Terms
+from maspo.core.select import choose
 from maspo.core.settings import setting
 from maspo.objectives.grpo import ClipHigher
 
@@ -41,5 +42,5 @@ class EntropyAdvantage(ClipHigher):
         given = batch.advantages
         bonus = torch.minimum(self.alpha * batch.entropies, given.abs() / self.kappa)
         terms = super().token_terms(replace(batch, advantages=given + bonus))
-        growth = torch.where(given == 0, 1.0, 1 + bonus / given)
+        growth = choose(given == 0, given.new_ones(()), 1 + bonus / given)
         return replace(terms, weights=terms.weights * growth)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from maspo.core.batch import TokenBatch
 from maspo.core.objective import SequenceObjective, Terms
+from maspo.core.select import choose, only
 from maspo.core.settings import setting
 
 
@@ -49,14 +48,14 @@ class GMPO(SequenceObjective):
     def token_terms(self, batch: TokenBatch) -> Terms:
         """See the class."""
         drift, negative = batch.log_ratio, batch.advantages < 0
-        held = torch.where(
+        held = choose(
             negative, drift.clamp(min=-self.epsilon_low), drift.clamp(max=self.epsilon_high)
         )
         mean = batch.spread(batch.sequence_mean(held))
         bounded = mean.clamp(-self.max_log_ratio, self.max_log_ratio)
         ratio = bounded.exp()
         return Terms(
-            weights=torch.where((held == drift) & (bounded == mean), ratio, 0.0),
+            weights=only(ratio, (held == drift) & (bounded == mean)),
             surrogate=ratio * batch.advantages,
             ratios=ratio,
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from maspo.core.batch import TokenBatch
@@ -35,4 +34,4 @@ class GPG(LogProbObjective):
 
     def weight(self, batch: TokenBatch) -> Tensor:
         """Give 1, `[batch, time]`."""
-        return torch.ones_like(batch.log_probs)
+        return batch.log_probs.new_ones(()).expand_as(batch.log_probs)

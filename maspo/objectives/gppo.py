@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from maspo.core.batch import TokenBatch, pick
+from maspo.core.batch import TokenBatch
 from maspo.core.gates import Gated
 from maspo.core.objective import GatedObjective
+from maspo.core.select import choose, pick
 from maspo.core.settings import cap_setting, setting
 
 
@@ -55,7 +55,7 @@ class CEGPPO(GatedObjective):
         """Hold the weight at its share of the bound that the ratio has passed."""
         high, low = self.beta2 * (1 + self.epsilon_high), self.beta1 * (1 - self.epsilon_low)
         kept = pick(batch.ratio > 1, high, low, batch.ratio)
-        weight = torch.where((batch.ratio - 1).abs() <= width, batch.ratio, kept)
+        weight = choose((batch.ratio - 1).abs() <= width, batch.ratio, kept)
         return Gated(weight, weight)
 
 

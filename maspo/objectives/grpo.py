@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from maspo.core.batch import TokenBatch, pick
+from maspo.core.batch import TokenBatch
 from maspo.core.objective import GatedObjective
+from maspo.core.select import pick
 from maspo.core.settings import cap_setting, setting
 
 

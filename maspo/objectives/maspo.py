@@ -11,6 +11,7 @@ from torch import Tensor
 
 from maspo.core.batch import TokenBatch
 from maspo.core.objective import GatedObjective
+from maspo.core.select import choose
 from maspo.core.settings import cap_setting, setting
 from maspo.errors import InputError
 
@@ -96,7 +97,7 @@ class MASPO(GatedObjective):
         if self.sigma_high is not None:
             mass = mass.clamp(max=self.sigma_high)
         advantages = batch.advantages
-        risk = torch.where(
+        risk = choose(
             advantages > 0, 1 + self.beta_pos * advantages, 1 / (1 - self.beta_neg * advantages)
         )
         if self.adv_low is not None or self.adv_high is not None:

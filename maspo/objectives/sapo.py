@@ -7,9 +7,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from maspo.core.batch import TokenBatch, pick
+from maspo.core.batch import TokenBatch
 from maspo.core.gates import SHAPES
 from maspo.core.objective import GatedObjective
+from maspo.core.select import pick
 from maspo.core.settings import setting
 
 

@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from maspo.core.batch import TokenBatch, pick
+from maspo.core.batch import TokenBatch
 from maspo.core.objective import LogProbObjective, Terms
+from maspo.core.select import pick
 from maspo.core.settings import setting
 
 
