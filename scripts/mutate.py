@@ -32,7 +32,7 @@ TESTS = (
     "test_select.py", "test_objectives.py", "test_sequence_objectives.py", "test_batch_objectives.py",
     "test_reduction.py", "test_advantages.py", "test_kl.py", "test_rollout.py", "test_golden.py",
     "test_sequence_golden.py", "test_weight_table.py",
-    "test_extreme_inputs.py",
+    "test_limits.py", "test_extreme_inputs.py",
 )  # fmt: skip
 
 COMPARISONS = {
