@@ -1,23 +1,24 @@
 """Time and memory of every objective, forward and backward, against verl's and TRL's own functions.
 
-    python benchmarks/objectives.py [--out FILE.jsonl] [--repeats 7]
+    python benchmarks/objectives.py [--only NAME] [--repeats 21] [--threads N] [--record]
 
 Each is called on the same float32 tensors, [64, 4096] and [512, 1024], by turns, so that a busy
-moment hits all alike; the figure is the median over the repeats. verl and TRL are compared where
-they are installed. Memory is the peak of what torch allocates, beyond the inputs.
+moment hits all alike; times are medians over the repeats, ratios medians of the ratios within a
+turn. verl and TRL are compared where they are installed. Memory is the peak of what torch allocates,
+beyond the inputs.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import torch
+from record import record, spread
 from torch.profiler import ProfilerActivity, profile
 
 import maspo
@@ -160,43 +161,44 @@ def peak_mib(loss: Loss, given: dict[str, torch.Tensor]) -> float:
     return peak / 2**20
 
 
+def measure(name: str, shape: tuple[int, int], repeats: int) -> dict[str, Any]:
+    """Time ours, with and without diagnostics, and what verl and TRL have, by turns."""
+    given = inputs(*shape)
+    candidates: dict[str, Loss | None] = {
+        "ours": ours(name, diagnostics=False),
+        "with diagnostics": ours(name, diagnostics=True),
+        "verl": verls(VERL[name]) if name in VERL else None,
+        "TRL": trls(TRL[name]) if name in TRL else None,
+    }
+    running = {label: loss for label, loss in candidates.items() if loss is not None}
+    turns = [{label: once(loss, given) for label, loss in running.items()} for _ in range(repeats)]
+    row: dict[str, Any] = {"objective": name, "shape": list(shape)}
+    for label, loss in running.items():
+        row[f"{label} ms"] = round(statistics.median(turn[label] for turn in turns), 2)
+        row[f"{label} MiB"] = round(peak_mib(loss, given), 1)
+        if label in ("verl", "TRL"):
+            row[f"ours / {label}"] = spread([turn["ours"] / turn[label] for turn in turns])
+    return row
+
+
 def main() -> None:
-    """Measure and print; one JSON line a figure with `--out`."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out")
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--only", action="append", choices=list(maspo.OBJECTIVES))
+    parser.add_argument("--repeats", type=int, default=21)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--record", action="store_true")
     options = parser.parse_args()
-    rows = []
+    torch.set_num_threads(options.threads)
+    # The allocator gives memory back and takes it anew, page by page, until it has seen larger
+    # tensors than these: as those of any training step are.
+    torch.zeros(31 * 2**20, dtype=torch.uint8)
     for shape in SHAPES:
-        given = inputs(*shape)
-        for name in maspo.OBJECTIVES:
-            candidates: dict[str, Loss | None] = {
-                "ours": ours(name, diagnostics=False),
-                "with diagnostics": ours(name, diagnostics=True),
-                "verl": verls(VERL[name]) if name in VERL else None,
-                "TRL": trls(TRL[name]) if name in TRL else None,
-            }
-            running = {label: loss for label, loss in candidates.items() if loss is not None}
-            times: dict[str, list[float]] = {label: [] for label in running}
-            for repeat in range(options.repeats + 1):
-                for label, loss in running.items():
-                    taken = once(loss, given)
-                    if repeat:  # the first warms up
-                        times[label].append(taken)
-            row = {"objective": name, "shape": shape}
-            for label, loss in running.items():
-                row[f"{label} ms"] = round(statistics.median(times[label]), 2)
-                row[f"{label} MiB"] = round(peak_mib(loss, given), 1)
-            rows.append(row)
+        for name in options.only or maspo.OBJECTIVES:
+            row = measure(name, shape, options.repeats)
             print(row, flush=True)
-    if options.out:
-        machine = {
-            "machine": platform.processor() or platform.machine(),
-            "torch": torch.__version__,
-        }
-        machine["threads"] = str(torch.get_num_threads())
-        with open(options.out, "w") as file:
-            file.writelines(json.dumps({**row, **machine}) + "\n" for row in rows)
+            if options.record:
+                record("objectives", row)
 
 
 if __name__ == "__main__":

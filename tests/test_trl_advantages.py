@@ -35,7 +35,8 @@ def rollout(folder, training=True, **settings):
     """Sample one generation batch, or a group in evaluation: trainer, batch, tokens, lengths by group."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer = make(MASPOTrainer, MASPOConfig, folder, **settings)
+        # Stock's random numbers, with which the groups are as mixed as the tests need them.
+        trainer = make(MASPOTrainer, MASPOConfig, folder, group_decoding=False, **settings)
     trainer.generation_config.max_new_tokens = 40  # so that some completions end earlier
     batch = next(iter(trainer.get_train_dataloader()))
     trainer.model.train(training)

@@ -31,9 +31,17 @@ def even_tokens(completion_ids, **_):
     return [sum(i % 2 == 0 for i in ids) / max(len(ids), 1) for ids in completion_ids]
 
 
+AS_STOCK = {
+    "group_decoding": False, "skip_dead_rows": False, "trim_padding": False, "reuse_first_forward": False,
+}  # fmt: skip
+"""What our trainer leaves out of the work, switched off."""
+
+
 def make(kind, config, folder, dtype=torch.float32, **settings):
-    """Build a trainer of `kind` on the embedded model."""
+    """Build a trainer of `kind` on the embedded model, with the work of stock TRL."""
     settings = {"loss_type": "dapo", "steps_per_generation": 4, **settings}
+    if config is MASPOConfig:
+        settings = AS_STOCK | settings
     args = config(
         output_dir=str(folder), per_device_train_batch_size=4, num_generations=4,
         max_completion_length=8, bf16=False, use_cpu=True, report_to=[], disable_tqdm=True,

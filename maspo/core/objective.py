@@ -84,6 +84,8 @@ class Objective(ABC):
     """Whether the sign of the advantage changes more than the side."""
     couples_batch: ClassVar[bool] = False
     """Whether the weight of a token depends on other sequences of the batch handed in."""
+    needs_dead_rows: ClassVar[bool] = False
+    """Whether a sequence whose advantages are all 0 has a gradient, or changes that of others."""
     inputs: ClassVar[tuple[str, ...]] = ()
     """The optional fields of TokenBatch that it cannot do without."""
     advantages: ClassVar[str] = "group"

@@ -75,6 +75,7 @@ class ClipCov(GRPO):
     radius: ClassVar[str] = "constant ε; a share r of the tokens with high covariance"
     mass_aware: ClassVar[bool] = True
     couples_batch: ClassVar[bool] = True
+    needs_dead_rows: ClassVar[bool] = True
 
     epsilon_low: float = setting(
         1.0, "ε_low", "how far below 1 a ratio keeps its gradient, with A < 0", low=0
@@ -131,6 +132,7 @@ class KLCov(Objective):
     radius: ClassVar[str] = "none; β on the share r of highest covariance"
     gate_form: ClassVar[str] = "penalty β |log ρ|"
     couples_batch: ClassVar[bool] = True
+    needs_dead_rows: ClassVar[bool] = True
 
     fraction: float = setting(
         2e-3, "r", "share of all tokens that is pulled back, at least one token", low=0, high=1,

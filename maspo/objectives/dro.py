@@ -27,6 +27,7 @@ class DRO(Objective):
     arxiv: ClassVar[str] = "2405.19107"
     radius: ClassVar[str] = "none"
     gate_form: ClassVar[str] = "pull to π_old"
+    needs_dead_rows: ClassVar[bool] = True
     when_unstable: ClassVar[str] = "raise beta"
 
     beta: float = setting(0.05, "β", "pull per unit of log ρ; 0: none", low=0)

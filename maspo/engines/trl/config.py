@@ -61,6 +61,23 @@ class MASPOConfig(GRPOConfig):
     """Advantage estimator, a name in `maspo.ADVANTAGES` that needs no history; without it TRL's own,
     by `scale_rewards`. A method's is `objective.advantages`, its normaliser `objective.reduction`."""
 
+    group_decoding: bool = True
+    """Prefill each prompt once for all its completions and let finished rows leave the batch, where
+    transformers generates. Same distribution, other random numbers than stock TRL."""
+
+    skip_dead_rows: bool = True
+    """Keep completions out of the loss passes whose coefficients are all zero, as in a group of equal
+    rewards, where no KL term, entropy bonus or batch-coupled objective needs them. The normalisers
+    stay those of all completions."""
+
+    trim_padding: bool = True
+    """Deal the completions of an update to micro-batches by length, and run the model in passes of
+    like length that are no wider than their longest row."""
+
+    reuse_first_forward: bool = True
+    """Take the old log-probabilities of the first update from its own forward pass, and compute those of
+    the later ones for the completions that have a gradient; with `num_iterations` 1 and without vLLM."""
+
     strict: bool = False
     """Refuse what is otherwise only warned of."""
 

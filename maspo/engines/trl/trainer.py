@@ -17,7 +17,8 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from trl import GRPOTrainer
+from trl.extras.profiling import profiling_context
+from trl.models import unwrap_model_for_generation
 
 from maspo.core.advantages import ADVANTAGES, estimate_advantages
 from maspo.core.batch import MAX_LOG_RATIO, TokenBatch
@@ -25,11 +26,13 @@ from maspo.core.diagnostics import Mean, gate_metrics
 from maspo.core.objective import Terms
 from maspo.engines.trl.collapse import CollapseWarning
 from maspo.engines.trl.config import SCALE_REWARDS, MASPOConfig
+from maspo.engines.trl.fast import FastTrainer
 from maspo.errors import InputError
 from maspo.loss import carry
+from maspo.sampling.group import complete_rows
 
 
-class MASPOTrainer(GRPOTrainer):
+class MASPOTrainer(FastTrainer):
     """Trains with `args.objective`; everything else is GRPOTrainer.
 
     Logs what the gate did under `maspo/...` (see `maspo.core.diagnostics.gate_metrics`), exact over
@@ -140,6 +143,30 @@ class MASPOTrainer(GRPOTrainer):
     @property
     def _mode(self) -> str:
         return "train" if self.model.training else "eval"
+
+    def _generate_single_turn(
+        self, prompt_ids: Any, images: Any, multimodal_fields: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        plain = not (
+            self.use_vllm or self.use_transformers_continuous_batching or multimodal_fields
+        )
+        if not (plain and self.args.group_decoding):
+            return super()._generate_single_turn(
+                prompt_ids, images, multimodal_fields, *args, **kwargs
+            )
+        checkpointing: Any = self.args.gradient_checkpointing_kwargs
+        with (
+            profiling_context(self, "transformers.generate"),
+            unwrap_model_for_generation(
+                self.model_wrapped,
+                self.accelerator,
+                gather_deepspeed3_params=self.args.ds3_gather_for_generation,
+                generation_kwargs=self.generation_kwargs,
+                gradient_checkpointing_kwargs=checkpointing,
+            ) as model,
+            self._dist.summon_full_params(self.model_wrapped, recurse=False),
+        ):
+            return complete_rows(model, prompt_ids, self.generation_config), None
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
         rewards = super()._calculate_rewards(*args, **kwargs)

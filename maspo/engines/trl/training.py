@@ -12,7 +12,6 @@ import torch
 from datasets import Dataset
 from transformers import TrainerCallback
 from transformers.trainer_utils import set_seed
-from trl import GRPOConfig
 
 from maspo.data import Problem
 from maspo.engines.trl.config import LOSS_TYPES, MASPOConfig
@@ -81,7 +80,7 @@ def trl_config(recipe: Recipe, folder: Path, *, strict: bool = False) -> MASPOCo
 
 def _with_extras(recipe: Recipe, decided: dict[str, Any]) -> MASPOConfig:
     free = {"logging_steps", "report_to"}
-    known = {f.name for f in fields(GRPOConfig)}
+    known = {f.name for f in fields(MASPOConfig)}
     for name in recipe.trl:
         if name not in known:
             raise unknown("setting of TRL", name, known)
@@ -120,13 +119,12 @@ def train(
     """
     set_seed(recipe.seed)
     args = trl_config(recipe, folder, strict=strict)
-    rows = [{"prompt": list(p.prompt), "answer": p.answer} for p in problems]
     lora = recipe.model.lora
     trainer = MASPOTrainer(
         model,
         reward,
         args,
-        train_dataset=Dataset.from_list(rows),
+        train_dataset=Dataset.from_list(rows_of(problems)),
         processing_class=tokenizer,
         callbacks=[_Lines(sink)],
         peft_config=_peft_config(lora) if lora else None,
@@ -142,6 +140,16 @@ def train(
     if lora:
         trained = trained.merge_and_unload()
     return Trained(model=trained, seconds=seconds, steps=trainer.state.global_step)
+
+
+def rows_of(problems: Sequence[Problem]) -> list[dict[str, Any]]:
+    """Make the rows of the data set: what the reward gets as keywords, rules only if there are any."""
+    rules = ("relative", "absolute", "unit")
+    used = [rule for rule in rules if any(getattr(p, rule) is not None for p in problems)]
+    return [
+        {"prompt": list(p.prompt), "answer": p.answer} | {rule: getattr(p, rule) for rule in used}
+        for p in problems
+    ]
 
 
 class _Lines(TrainerCallback):

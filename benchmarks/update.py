@@ -1,0 +1,156 @@
+"""Time of the update phase, ours against stock TRL, by turns in one process.
+
+    python benchmarks/update.py [--dead 0.5] [--lengths lognormal] [--record]
+    python benchmarks/update.py --dead 0 --lengths equal
+
+The update phase is what follows sampling: scoring the old policy, and forward, backward and
+optimizer steps of every update on the rollout. Sampling and rewards are replaced by fixed completions
+whose lengths are lognormal (median a quarter of the longest) or all equal, and by rewards that are equal
+throughout a share `dead` of the groups. Both trainers start from the same weights and get the same
+rollouts; stock TRL optimises its own GRPO loss, ours the same or, with `--objective`, another one.
+
+The fraction of the arithmetic limit is 2 x parameters x live tokens for each scoring pass that is needed and
+3 x that for each update, over the rate of a matrix product measured in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import tempfile
+import time
+import warnings
+from typing import Any
+
+import torch
+from datasets import Dataset
+from record import matrix_rate, pairs, record, spread
+from trl import GRPOConfig, GRPOTrainer
+
+import maspo
+from maspo.engines.trl import MASPOConfig, MASPOTrainer
+from maspo.models import load_model
+
+
+class Update:
+    """A trainer on rollouts that are given to it."""
+
+    def __init__(self, options: argparse.Namespace, ours: bool) -> None:
+        self.options = options
+        model, tokenizer = load_model(options.model)
+        rows = options.prompts * options.samples
+        micro = rows // options.updates // options.accumulation
+        common: dict[str, Any] = {
+            "output_dir": tempfile.mkdtemp(), "per_device_train_batch_size": micro,
+            "gradient_accumulation_steps": options.accumulation, "num_generations": options.samples,
+            "max_completion_length": options.longest, "report_to": [], "bf16": False,
+            "learning_rate": 1e-6, "use_cpu": not torch.cuda.is_available(), "loss_type": "dapo",
+            "steps_per_generation": options.updates * options.accumulation,
+        }  # fmt: skip
+        data = Dataset.from_dict({"prompt": [str(i) for i in range(rows)]})
+        if ours:
+            objective = maspo.make_objective(options.objective)
+            args = MASPOConfig(**common, objective=objective, advantages=None)
+            kind: Any = MASPOTrainer
+        else:
+            args, kind = GRPOConfig(**common), GRPOTrainer
+        self.trainer = kind(
+            model, self.rewards, args, train_dataset=data, processing_class=tokenizer
+        )
+        self.trainer._generate = self.completions
+        self.trainer.current_gradient_accumulation_steps = options.accumulation
+        self.trainer.create_optimizer()
+        self.trainer.model.train()
+
+    def draw(self, repeat: int) -> None:
+        """Draw prompts, completions and rewards of one rollout."""
+        options, g = self.options, torch.Generator().manual_seed(repeat)
+        rows, vocabulary = options.prompts * options.samples, self.trainer.model.config.vocab_size
+        lengths = torch.full((rows,), options.longest)
+        if options.lengths == "lognormal":
+            draws = torch.randn(rows, generator=g).mul(0.7).add(math.log(options.longest / 4))
+            lengths = draws.exp().long().clamp(2, options.longest)
+        sizes = torch.randint(8, 25, (options.prompts,), generator=g).repeat_interleave(
+            options.samples
+        )
+        self.prompts, self.answers = (
+            [torch.randint(4, vocabulary, (int(n),), generator=g).tolist() for n in some]
+            for some in (sizes, lengths)
+        )
+        dead = torch.arange(options.prompts) < round(options.dead * options.prompts)
+        scores = torch.arange(rows).view(options.prompts, -1) % 2
+        self.scores = scores.masked_fill(dead[:, None], 0).flatten().float().tolist()
+        live = ~dead.repeat_interleave(options.samples)
+        self.live_tokens = int((sizes + lengths)[live].sum())
+
+    def completions(self, prompts: Any) -> Any:
+        """Stand in for sampling."""
+        return self.prompts, self.answers, None, ["" for _ in self.answers], None, {}, None, None
+
+    def rewards(self, **_: Any) -> list[float]:
+        """Stand in for the verifier."""
+        return self.scores
+
+    def __call__(self, repeat: int) -> float:
+        """Run the updates of one rollout and return the seconds."""
+        self.draw(repeat)
+        torch.manual_seed(repeat)
+        trainer, options = self.trainer, self.options
+        trainer._step = 0
+        rollout = [{"prompt": ""} for _ in self.answers]
+        started = time.perf_counter()
+        for step in range(options.updates * options.accumulation):
+            inputs = trainer._prepare_inputs(rollout)
+            trainer.compute_loss(trainer.model, inputs).backward()
+            trainer._step += 1
+            if (step + 1) % options.accumulation == 0:
+                torch.nn.utils.clip_grad_norm_(trainer.model.parameters(), 1.0)
+                trainer.optimizer.step()
+                trainer.model.zero_grad()
+        return time.perf_counter() - started
+
+
+def main() -> None:
+    """Measure, print, and record with `--record`."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", default="embedded")
+    parser.add_argument("--prompts", type=int, default=16)
+    parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--updates", type=int, default=4)
+    parser.add_argument("--accumulation", type=int, default=1)
+    parser.add_argument("--longest", type=int, default=256)
+    parser.add_argument("--dead", type=float, default=0.5)
+    parser.add_argument("--lengths", choices=("lognormal", "equal"), default="lognormal")
+    parser.add_argument("--objective", default="grpo")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--record", action="store_true")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    ours, stock = Update(options, ours=True), Update(options, ours=False)
+    before = matrix_rate(torch.float32, ours.trainer.model.device)
+    times = pairs(ours, stock, options.repeats)
+    rate = statistics.median([before, matrix_rate(torch.float32, ours.trainer.model.device)])
+    parameters = ours.trainer.model.num_parameters()
+    # Each live row is updated on once, and scored before in all updates but the first.
+    work = 2 * parameters * ours.live_tokens * (3 + 1 - 1 / options.updates)
+    row = {
+        **{name: getattr(options, name) for name in (
+            "prompts", "samples", "updates", "accumulation", "longest", "dead", "lengths",
+            "objective", "repeats",
+        )},
+        "model": options.model.rpartition("/")[2],
+        "ratio": spread([stock / ours for ours, stock in times]),
+        "seconds": spread([ours for ours, _ in times]),
+        "stock_seconds": spread([stock for _, stock in times]),
+        "fraction_of_limit": round(work / rate / times[-1][0], 3),
+        "stock_fraction_of_limit": round(work / rate / times[-1][1], 3),
+    }  # fmt: skip
+    for name, value in row.items():
+        print(f"{name}: {value}")
+    if options.record:
+        record("update", row)
+
+
+if __name__ == "__main__":
+    main()

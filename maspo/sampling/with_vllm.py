@@ -1,0 +1,85 @@
+"""Sample completions of problems with vLLM, which is an extra: pip install 'maspo[vllm]'."""
+
+import importlib.util
+import os
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from maspo.data.problems import Problem
+from maspo.errors import InputError
+from maspo.sampling.interface import Row, Sample, Settings, check_unique, derived_seed, layout
+from maspo.sampling.text import as_sample, prompt_tokens
+
+# Read when vLLM is imported. In one process its scheduling is deterministic, nothing is left behind
+# when that process is killed, and nobody else needs to reach it.
+_ENVIRONMENT = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_HOST_IP": "127.0.0.1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+}
+
+
+class VllmSampler:
+    """Samples from a model that vLLM loads; see `Sampler`.
+
+    Every completion has a seed of its own, made of the run's seed, its problem and its index.
+    """
+
+    def __init__(self, model: str, tokenizer: Any, *, dtype: str, context: int) -> None:
+        """Load `model`, a folder with safetensors or a hub id, for sequences of `context` tokens.
+
+        Raises InputError where vLLM is not installed.
+        """
+        if importlib.util.find_spec("vllm") is None:
+            raise InputError("the engine vllm needs a package: pip install 'maspo[vllm]'")
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        import torch
+        from vllm import LLM  # pyright: ignore[reportMissingImports]
+
+        # Compiling pays on a GPU; on a CPU it costs minutes at every start.
+        eager = not torch.cuda.is_available()
+        self._engine = LLM(
+            model=model,
+            dtype=dtype,
+            max_model_len=context,
+            enforce_eager=eager,
+            use_tqdm_on_load=False,
+        )
+        self._tokenizer = tokenizer
+
+    def sample(
+        self, problems: Sequence[Problem], settings: Settings, done: Collection[Row] = ()
+    ) -> Iterator[list[Sample]]:
+        """Yield the samples chunk by chunk; InputError where two problems share an id."""
+        check_unique(problems)
+        prompts = {problem.id: prompt_tokens(self._tokenizer, problem) for problem in problems}
+        lengths = {problem: len(ids) for problem, ids in prompts.items()}
+        for chunk in layout(lengths, settings, done):
+            seeds = [derived_seed(settings.seed, *row) for row in chunk.rows]
+            # What earlier chunks left in the cache would decide how this one is computed.
+            self._engine.reset_prefix_cache()
+            outputs = self._engine.generate(
+                [{"prompt_token_ids": prompts[problem]} for problem, _ in chunk.rows],
+                [_parameters(settings, seed) for seed in seeds],
+                use_tqdm=False,
+            )
+            drawn = [output.outputs[0] for output in outputs]
+            yield [
+                as_sample(self._tokenizer, row, seed, one.token_ids, one.finish_reason)
+                for row, seed, one in zip(chunk.rows, seeds, drawn, strict=True)
+                if row not in done
+            ]
+
+
+def _parameters(settings: Settings, seed: int) -> Any:
+    from vllm import SamplingParams  # pyright: ignore[reportMissingImports]
+
+    return SamplingParams(
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        max_tokens=settings.max_new_tokens,
+        seed=seed,
+        detokenize=False,
+    )
