@@ -23,7 +23,8 @@ from transformers import (
 
 from maspo.data.arithmetic import arithmetic_problems, worked_solution
 from maspo.data.problems import Problem
-from maspo.evaluation.sampling import sample
+from maspo.sampling import Settings, draw
+from maspo.sampling.with_transformers import TransformersSampler
 
 SEED = 0
 TARGET = 0.4
@@ -152,16 +153,8 @@ def measure(
     model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, problems: list[Problem]
 ) -> tuple[float, float]:
     """Sample 8 times at temperature 1; return Avg@8 and pass@8."""
-    drawn = sample(
-        model,
-        tokenizer,
-        problems,
-        samples=8,
-        temperature=1.0,
-        max_new_tokens=COMPLETION_TOKENS,
-        batch_size=512,
-        seed=SEED,
-    )
+    settings = Settings(samples=8, max_new_tokens=COMPLETION_TOKENS, batch_size=512, seed=SEED)
+    drawn = draw(TransformersSampler(model, tokenizer), problems, settings)
     answers = {problem.id: rf"\boxed{{{problem.answer}}}" for problem in problems}
     right = [s.problem_id for s in drawn if s.text.endswith(answers[s.problem_id])]
     return len(right) / len(drawn), len(set(right)) / len(problems)

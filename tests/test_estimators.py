@@ -1,5 +1,7 @@
-"""avg@k, pass@k and their intervals against enumeration, closed forms and simulation."""
+"""avg@k, pass@k, maj@k and their intervals against enumeration, closed forms and scipy."""
 
+from collections import Counter
+from fractions import Fraction
 from itertools import combinations, product
 from statistics import NormalDist
 
@@ -7,12 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import bootstrap
 
 from maspo.errors import InputError
 from maspo.evaluation import (
     avg_at_k,
     bootstrap_interval,
-    estimates,
+    maj_at_k,
+    mean_estimates,
     paired_difference,
     pass_at_k,
 )
@@ -41,12 +45,44 @@ def test_impossible_counts_are_refused(n, c, k):
         pass_at_k(n, c, k)
 
 
-def test_estimates_are_named_and_averaged_over_problems():
-    found = estimates([0, 1, 4], n=4, ks=(1, 2, 4))
-    assert list(found) == ["avg@4", "pass@1", "pass@2", "pass@4"]
-    assert found["avg@4"].value == pytest.approx(5 / 12)
-    assert found["pass@2"].value == pytest.approx((0 + 3 / 6 + 1) / 3)
-    assert found["pass@4"].value == pytest.approx(2 / 3)
+def vote(samples):
+    """The chance that a vote is right: "" does not vote, a tie is drawn by lot."""
+    votes = Counter(answer for answer in samples if answer)
+    first = [answer for answer, count in votes.items() if count == max(votes.values())]
+    return Fraction(first.count("right"), len(first)) if first else Fraction(0)
+
+
+VOTES = [  # correct, the wrong answers, without an answer
+    (0, (), 4), (3, (), 0), (1, (1,), 0), (2, (2, 2), 1), (3, (3, 1), 0), (1, (1, 1, 1, 1), 2),
+    (2, (3, 2, 1), 1), (4, (2, 2), 0), (0, (2, 1), 1), (2, (1, 1, 1), 3), (3, (4, 3), 0),
+    (4, (4,), 1), (2, (2, 2, 2, 1), 0), (5, (3,), 2), (1, (5, 1), 2), (6, (), 3),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("right", "wrong", "silent"), VOTES)
+def test_maj_at_k_is_the_mean_vote_of_all_subsets(right, wrong, silent):
+    rivals = [f"wrong {i}" for i, count in enumerate(wrong) for _ in range(count)]
+    samples = ["right"] * right + rivals + [""] * silent
+    for k in range(1, len(samples) + 1):
+        subsets = list(combinations(samples, k))
+        expected = sum(map(vote, subsets)) / len(subsets)
+        assert maj_at_k(len(samples), right, wrong, k) == float(expected)
+
+
+@given(st.integers(0, 6), st.lists(st.integers(1, 4), max_size=4), st.integers(0, 3), st.data())
+def test_maj_at_1_is_avg_and_maj_never_beats_pass(right, wrong, silent, data):
+    n = max(1, right + sum(wrong) + silent)
+    k = data.draw(st.integers(1, n))
+    assert maj_at_k(n, right, wrong, 1) == avg_at_k(n, right)
+    assert maj_at_k(n, right, wrong, k) <= pass_at_k(n, right, k)
+
+
+@pytest.mark.parametrize(
+    ("n", "right", "wrong", "k"), [(4, 2, [1], 5), (4, 2, [1], 0), (4, 2, [3], 1), (4, 2, [0], 1)]
+)
+def test_impossible_votes_are_refused(n, right, wrong, k):
+    with pytest.raises(InputError):
+        maj_at_k(n, right, wrong, k)
 
 
 def test_the_interval_of_a_tiny_set_matches_its_exact_bootstrap_distribution():
@@ -81,10 +117,53 @@ def test_equal_values_give_a_finite_interval_of_no_width(value):
     assert (found.value, found.low, found.high) == (value, value, value)
 
 
-@pytest.mark.parametrize("values", [[], [1.0]])
-def test_an_interval_needs_two_problems(values):
-    with pytest.raises(InputError, match="two or more"):
-        bootstrap_interval(values)
+def test_intervals_are_those_of_scipy():
+    values = np.random.default_rng(1).integers(0, 5, size=40) / 4
+    found = bootstrap_interval(list(values), resamples=100_000)
+    theirs = bootstrap(
+        (values,), np.mean, method="percentile", n_resamples=100_000, batch=1000, rng=5
+    ).confidence_interval
+    noise = 0.02 * (theirs.high - theirs.low)
+    assert found.low == pytest.approx(theirs.low, abs=noise)
+    assert found.high == pytest.approx(theirs.high, abs=noise)
+
+
+def test_a_macro_interval_resamples_each_benchmark_by_itself():
+    rng = np.random.default_rng(2)
+    small, large = rng.random(20), 0.5 * rng.random(60)
+    tables = [[(v, 1 - v) for v in small], [(v, 1 - v) for v in large]]
+    found, mirrored = mean_estimates(tables, resamples=100_000)
+    assert found.value == pytest.approx((small.mean() + large.mean()) / 2)  # not weighted by size
+
+    def mean_of_means(a, b, axis=-1):
+        return (a.mean(axis=axis) + b.mean(axis=axis)) / 2
+
+    theirs = bootstrap(
+        (small, large), mean_of_means, method="percentile", n_resamples=100_000, batch=1000, rng=5
+    ).confidence_interval
+    noise = 0.02 * (theirs.high - theirs.low)
+    assert found.low == pytest.approx(theirs.low, abs=noise)
+    assert found.high == pytest.approx(theirs.high, abs=noise)
+    assert mirrored.low == pytest.approx(1 - found.high)  # the same problems were drawn
+
+
+def test_one_problem_has_a_value_but_no_interval():
+    found = bootstrap_interval([0.25])
+    assert (found.value, found.low, found.high) == (0.25, None, None)
+    [found] = mean_estimates([[(0.25,)], [(0.5,), (1.0,)]])
+    assert (found.value, found.low, found.high) == (0.5, None, None)
+
+
+@pytest.mark.parametrize("tables", [[], [[]], [[(1.0,)], []]])
+def test_an_estimate_needs_a_problem(tables):
+    with pytest.raises(InputError, match="at least one problem"):
+        mean_estimates(tables)
+
+
+@pytest.mark.parametrize("level", [0, 1, 1.5])
+def test_a_level_is_a_share(level):
+    with pytest.raises(InputError, match="level"):
+        bootstrap_interval([0.0, 1.0], level=level)
 
 
 def test_a_constant_gain_is_seen_exactly_when_paired_and_hidden_when_not():

@@ -54,7 +54,7 @@ def load_problems(
         problems = arithmetic_problems(
             _count(source, limit), seed=seed or 0, split=split or "train"
         )
-        return [_templated(problem, template) for problem in problems]
+        return [with_template(problem, template) for problem in problems]
     if source.startswith(_GYM):
         _check_no_columns(source, columns)
         task, count = source.removeprefix(_GYM), _count(source, limit)
@@ -92,7 +92,8 @@ def _check_no_columns(source: str, columns: Mapping[str, str] | None) -> None:
         raise InputError(f"columns have no effect on {source}")
 
 
-def _templated(problem: Problem, template: str) -> Problem:
+def with_template(problem: Problem, template: str) -> Problem:
+    """Put the text of a problem, its last message, into a template."""
     *before, last = problem.prompt
     text = apply_template(template, last["content"])
     return replace(problem, prompt=(*before, {**last, "content": text}))

@@ -4,7 +4,8 @@ from maspo.evaluation.estimators import (
     Estimate,
     avg_at_k,
     bootstrap_interval,
-    estimates,
+    maj_at_k,
+    mean_estimates,
     paired_difference,
     pass_at_k,
 )
@@ -13,7 +14,8 @@ __all__ = [
     "Estimate",
     "avg_at_k",
     "bootstrap_interval",
-    "estimates",
+    "maj_at_k",
+    "mean_estimates",
     "paired_difference",
     "pass_at_k",
 ]

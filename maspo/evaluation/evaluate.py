@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from maspo.data import Problem
-from maspo.evaluation.estimators import Estimate, estimates, paired_difference
-from maspo.rewards import Outcome, Verifier
+from maspo.evaluation.scores import Judged, benchmark_scores, compare
+from maspo.rewards import Verifier
+from maspo.sampling import Settings, draw
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,38 +23,43 @@ class Evaluation:
     """One a completion, as written to a samples file: `problem_id`, `prompt`, `answer`, `index`,
     `text`, `outcome`, `extracted`, `tokens`, `finish`."""
 
-    @property
-    def correct(self) -> list[int]:
-        """Number of correct completions of each problem."""
-        hits = [line["outcome"] == Outcome.CORRECT for line in self.lines]
-        return [sum(hits[i : i + self.samples]) for i in range(0, len(hits), self.samples)]
-
-    def estimates(self) -> dict[str, Estimate]:
-        """Give `avg@k` and `pass@k` for k samples, with 95% intervals over problems."""
-        return estimates(self.correct, n=self.samples, ks=[self.samples])
+    @cached_property
+    def scores(self) -> dict[str, Any]:
+        """Everything `benchmark_scores` makes of these samples."""
+        starts = range(0, len(self.lines), self.samples)
+        return benchmark_scores([_judged(self.lines[i : i + self.samples]) for i in starts])
 
     def summary(self) -> dict[str, Any]:
-        """Give the figures of this evaluation as plain data."""
-        found = self.estimates()
-        counts = Counter(line["outcome"] for line in self.lines)
-        total = len(self.lines)
+        """Give the figures of this evaluation as plain data; a single problem has no intervals."""
+        found = self.scores["metrics"]
+        kept = ("problems", "samples", "mean_tokens", "truncated", "outcomes")
         return {
-            **{name: estimate.value for name, estimate in found.items()},
-            "intervals": {name: [e.low, e.high] for name, e in found.items()},
-            "problems": total // self.samples,
-            "samples": self.samples,
-            "mean_tokens": sum(line["tokens"] for line in self.lines) / total,
-            "truncated": sum(line["finish"] == "length" for line in self.lines) / total,
-            "outcomes": {str(outcome): counts[outcome] for outcome in Outcome},
+            **{name: estimate["value"] for name, estimate in found.items()},
+            "intervals": {
+                name: [e["low"], e["high"]] for name, e in found.items() if e["low"] is not None
+            },
+            **{key: self.scores[key] for key in kept},
         }
 
     def gain_over(self, before: Evaluation) -> dict[str, list[float]]:
-        """Give value and interval of the paired difference to an evaluation of the same problems."""
-        shares = [[c / e.samples for c in e.correct] for e in (before, self)]
-        solved = [[float(c > 0) for c in e.correct] for e in (before, self)]
-        named = {f"avg@{self.samples}": shares, f"pass@{self.samples}": solved}
-        pairs = {name: paired_difference(*values) for name, values in named.items()}
-        return {name: list(asdict(difference).values()) for name, difference in pairs.items()}
+        """Give value and interval of the paired difference to an evaluation of the same problems.
+
+        A single problem allows no interval, and leaves the result empty.
+        """
+        gain = compare({"": before.scores}, {"": self.scores})["macro"]
+        return {name: list(e.values()) for name, e in gain.items() if e["low"] is not None}
+
+
+def _judged(lines: Sequence[dict[str, Any]]) -> Judged:
+    """Gather the samples of one problem."""
+    names = {
+        "outcomes": "outcome",
+        "extracted": "extracted",
+        "tokens": "tokens",
+        "finish": "finish",
+    }
+    columns = {name: tuple(line[key] for line in lines) for name, key in names.items()}
+    return Judged(problem_id=lines[0]["problem_id"], **columns)
 
 
 def evaluate(
@@ -70,23 +76,20 @@ def evaluate(
     seed: int,
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Sample each problem `samples` times and verify the answers; see `sample` for the settings."""
-    from maspo.evaluation.sampling import sample
+    """Sample each problem `samples` times and verify the answers; see `Settings` of maspo.sampling."""
+    from maspo.sampling.with_transformers import TransformersSampler
 
-    drawn = sample(
-        model,
-        tokenizer,
-        problems,
+    settings = Settings(
         samples=samples,
         temperature=temperature,
         top_p=top_p,
         max_new_tokens=max_new_tokens,
         batch_size=batch_size,
         seed=seed,
-        progress=progress,
     )
+    drawn = draw(TransformersSampler(model, tokenizer), problems, settings, progress)
     asked = [problem for problem in problems for _ in range(samples)]
-    verdicts = verifier.verify([s.text for s in drawn], [p.answer for p in asked])
+    verdicts = verifier.verify([s.text for s in drawn], [p.gold for p in asked])
     lines = [
         {
             "problem_id": problem.id,

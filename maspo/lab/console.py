@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from maspo.lab.words import percent, points
+from maspo.lab.words import percent, points, scores
 
 
 class Screen:
@@ -58,11 +58,15 @@ class Screen:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for name in ("", "before", "after", "change"):
             table.add_column(name, justify="left" if not name else "right")
-        for name, (change, low, high) in summary["difference"].items():
+        for name in scores(summary):
+            none = (None, None)  # of a single problem
             cells = [
-                with_interval(side[name], *side["intervals"][name]) for side in (before, after)
+                with_interval(side[name], *side["intervals"].get(name, none))
+                for side in (before, after)
             ]
-            table.add_row(name, *cells, f"{points(change)} ({points(low)} to {points(high)})")
+            change, low, high = summary["difference"].get(name, (after[name] - before[name], *none))
+            span = "" if low is None else f" ({points(low)} to {points(high)})"
+            table.add_row(name, *cells, points(change) + span)
         tokens = [f"{side['mean_tokens']:.1f}" for side in (before, after)]
         table.add_row("mean tokens", *tokens, "")
         self.console.print()
@@ -74,6 +78,7 @@ class Screen:
         )
 
 
-def with_interval(value: float, low: float, high: float) -> str:
-    """Write a share with its interval in percent."""
-    return f"{percent(value, 1)} ({100 * low:.1f} to {100 * high:.1f})"
+def with_interval(value: float, low: float | None, high: float | None) -> str:
+    """Write a share in percent, with its interval where it has one."""
+    span = "" if low is None or high is None else f" ({100 * low:.1f} to {100 * high:.1f})"
+    return percent(value, 1) + span

@@ -1,7 +1,5 @@
 """One HTML page on a training run: what it reached, how, and the answers before and after."""
 
-import base64
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,15 +8,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader
-from markupsafe import Markup
-
 from maspo.errors import InputError
 from maspo.lab import words
 from maspo.lab.charts import present, running_mean
+from maspo.lab.page import render_page, write_page
 from maspo.lab.plots import training_figures
 
-TEMPLATES = Path(__file__).parent / "templates"
 OUTCOMES = ("correct", "wrong", "unparsable", "timeout", "error")
 # What keeps the page light: a browser must open it at once, even on a phone.
 MAX_POINTS = 800
@@ -40,10 +35,7 @@ def write_report(run: Path) -> Path:
     for name, figure in training_figures(rows).items():
         (run / "plots").mkdir(exist_ok=True)
         figure.savefig(run / "plots" / f"{name}.png")
-    page = run / "report.html"
-    # Model output may hold lone surrogates, which UTF-8 cannot carry.
-    page.write_bytes(_render(run, rows).encode("utf-8", errors="replace"))
-    return page
+    return write_page(run / "report.html", _render(run, rows))
 
 
 def _render(run: Path, rows: list[dict]) -> str:
@@ -51,12 +43,9 @@ def _render(run: Path, rows: list[dict]) -> str:
     before = _read_lines(run / "samples" / "before.jsonl")
     after = _read_lines(run / "samples" / "after.jsonl")
     problems = _problems(before, after)
-    style = (TEMPLATES / "report.css").read_text("utf-8")
-    script = (TEMPLATES / "report.js").read_text("utf-8")
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
-    environment.trim_blocks = environment.lstrip_blocks = True
     recipe = run / "recipe.yaml"
-    return environment.get_template("report.html.j2").render(
+    return render_page(
+        "report.html.j2",
         run=run.resolve().name,
         summary=summary,
         words=words,
@@ -71,10 +60,6 @@ def _render(run: Path, rows: list[dict]) -> str:
         sample_count=len(before) + len(after),
         provenance=_flat(_read_json(run / "provenance.json")),
         recipe=recipe.read_text("utf-8") if recipe.exists() else "",
-        style=Markup(style),
-        script=Markup(script),
-        # Only this one script may run, whatever a model wrote.
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 

@@ -26,7 +26,7 @@ def duration(seconds: float) -> str:
 def scores(summary: Mapping[str, Any]) -> list[str]:
     """List the measured scores, such as avg@8 and pass@8, in the order they were written."""
     measured = {**(summary.get("before") or {}), **(summary.get("after") or {})}
-    return [key for key in measured if key.startswith(("avg@", "pass@"))]
+    return [key for key in measured if key.startswith(("avg@", "pass@", "maj@"))]
 
 
 def headline(summary: Mapping[str, Any]) -> str:

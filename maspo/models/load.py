@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +21,55 @@ def load_model(source: str, dtype: str = "float32") -> tuple[Any, Any]:
     Raises InputError where nothing loadable is there, or the tokenizer has no chat template.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
+    tokenizer = load_tokenizer(source)
     place, extra = _locate(source)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(place, **extra)
+    with _loading(source):
         model = AutoModelForCausalLM.from_pretrained(place, dtype=getattr(torch, dtype), **extra)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise InputError(f"no model could be loaded from {source!r}: {reason}") from None
     if extra:
         _forget_quantization(model)
+    return model, tokenizer
+
+
+def load_tokenizer(source: str) -> Any:
+    """Load a model's tokenizer alone; see `load_model`."""
+    from transformers import AutoTokenizer
+
+    place, extra = _locate(source)
+    with _loading(source):
+        tokenizer = AutoTokenizer.from_pretrained(place, **extra)
     if tokenizer.chat_template is None:
         raise InputError(f"the tokenizer of {source!r} has no chat template; use an instruct model")
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return model, tokenizer
+    return tokenizer
+
+
+def context_length(source: str) -> int | None:
+    """Give the most tokens, prompt and completion together, that a model was made for, if known."""
+    from transformers import AutoConfig
+
+    place, extra = _locate(source)
+    with _loading(source):
+        config = AutoConfig.from_pretrained(place, **extra)
+    return getattr(config.get_text_config(), "max_position_embeddings", None)
 
 
 def check_source(source: str) -> None:
     """Raise InputError for a path that leads nowhere, before anything is loaded."""
     _locate(source)
+
+
+@contextmanager
+def _loading(source: str) -> Iterator[None]:
+    """Turn what `from_pretrained` raises where nothing loadable is there into one sentence."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(f"no model could be loaded from {source!r}: {reason}") from None
 
 
 def _locate(source: str) -> tuple[str, dict[str, str]]:

@@ -3,6 +3,7 @@
 // Model output only ever reaches the page as escaped HTML; nothing here parses markup.
 
 const WIDTH = 480, HEIGHT = 224, LEFT = 48, TOP = 10, BOTTOM = 184;
+const UNITS = { "Optimizer step": "step", Seconds: "second", k: "k =" };
 const byId = (id) => document.getElementById(id);
 
 function svg(name, attributes, parent, text) {
@@ -33,6 +34,8 @@ function ticks(low, high, log) {
   return found;
 }
 
+const doublings = (high) => Array.from({ length: Math.floor(Math.log2(high)) + 1 }, (_, i) => 2 ** i);
+
 function extent(values) {
   const known = values.filter((v) => v !== null);
   const low = Math.min(...known), high = Math.max(...known);
@@ -48,6 +51,8 @@ function path(xs, ys, x, y) {
   return (points.length === 1 ? [points[0], points[0]] : points).join("L");
 }
 
+const warp = (xName) => (xName === "k" ? Math.log2 : (v) => v);  // pass@k: every doubling is one step
+
 function drawChart(chart, xs, xName, parent) {
   const figure = html("figure", parent), caption = html("figcaption", figure, chart.axis);
   const output = html("output", caption);
@@ -61,14 +66,15 @@ function drawChart(chart, xs, xName, parent) {
   const scale = chart.log ? Math.log : (v) => v;
   const pad = chart.log ? 0 : (y1 - y0) * 0.04;
   const bottom = scale(y0 - pad), top = scale(y1 + pad);
-  const x = (v) => LEFT + ((v - x0) / (x1 - x0)) * (right - LEFT);
+  const flat = warp(xName);
+  const x = (v) => LEFT + ((flat(v) - flat(x0)) / (flat(x1) - flat(x0))) * (right - LEFT);
   const y = (v) => BOTTOM - ((scale(v) - bottom) / (top - bottom)) * (BOTTOM - TOP);
 
   for (const t of ticks(y0 - pad, y1 + pad, chart.log)) {
     svg("line", { class: "grid", x1: LEFT, x2: right, y1: y(t), y2: y(t) }, root);
     svg("text", { x: LEFT - 6, y: y(t) + 4, "text-anchor": "end" }, root, shown(t, chart.percent));
   }
-  for (const t of ticks(x0, x1, false))
+  for (const t of xName === "k" ? doublings(x1) : ticks(x0, x1, false))
     svg("text", { x: x(t), y: BOTTOM + 16, "text-anchor": "middle" }, root, shown(t));
   svg("text", { x: (LEFT + right) / 2, y: BOTTOM + 34, "text-anchor": "middle" }, root, xName);
 
@@ -88,11 +94,12 @@ function drawChart(chart, xs, xName, parent) {
 
 function labelEnds(chart, root, right, y) {
   const last = (s) => s.mean.filter((v) => v !== null).at(-1);
-  let floor = Infinity;
-  for (const s of [...chart.series].sort((a, b) => last(a) - last(b))) {
-    floor = Math.min(y(last(s)) + 4, floor - 15);
-    svg("text", { class: "name", x: right + 8, y: floor, style: `fill:var(--${s.color})` }, root, s.label);
-  }
+  const sorted = [...chart.series].sort((a, b) => last(a) - last(b)), at = [];
+  for (const s of sorted) at.push(Math.min(y(last(s)) + 4, (at.at(-1) ?? Infinity) - 15));
+  // What was pushed over the top comes back down, and pushes the rest before it.
+  for (let i = at.length - 1, ceiling = TOP + 4; i >= 0; i--) ceiling = (at[i] = Math.max(at[i], ceiling)) + 15;
+  sorted.forEach((s, i) =>
+    svg("text", { class: "name", x: right + 8, y: at[i], style: `fill:var(--${s.color})` }, root, s.label));
 }
 
 function describe(chart) {
@@ -110,7 +117,7 @@ function readAll(drawn, xs, xName, index) {
     cursor.setAttribute("x1", x(xs[index])); cursor.setAttribute("x2", x(xs[index]));
     const values = chart.series.filter((s) => s.raw[index] !== null)
       .map((s) => `${s.label} ${shown(s.raw[index], chart.percent)}`);
-    output.textContent = [`${xName === "Seconds" ? "second" : "step"} ${xs[index]}`, ...values].join(" · ");
+    output.textContent = [`${UNITS[xName]} ${xs[index]}`, ...values].join(" · ");
   }
 }
 
@@ -126,8 +133,8 @@ function drawCharts(data, xName) {
     const read = (event) => {
       const box = root.getBoundingClientRect();
       const at = ((event.clientX - box.left) / box.width * WIDTH - LEFT) / (right - LEFT);
-      const [x0, x1] = extent(xs), value = x0 + at * (x1 - x0);
-      const index = xs.reduce((best, v, i) => Math.abs(v - value) < Math.abs(xs[best] - value) ? i : best, 0);
+      const flat = warp(xName), [x0, x1] = extent(xs).map(flat), value = x0 + at * (x1 - x0);
+      const index = xs.reduce((best, v, i) => Math.abs(flat(v) - value) < Math.abs(flat(xs[best]) - value) ? i : best, 0);
       readAll(drawn, xs, xName, index);
     };
     root.addEventListener("pointermove", read);

@@ -1,0 +1,141 @@
+"""`maspo eval` and `maspo score`."""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+console = Console()
+
+Workers = Annotated[int, typer.Option(help="Processes that verify answers.")]
+TimeLimit = Annotated[
+    float, typer.Option(help="Seconds for one answer, after which its check ends.")
+]
+
+
+class Engine(StrEnum):
+    """What samples."""
+
+    AUTO = "auto"
+    TRANSFORMERS = "transformers"
+    VLLM = "vllm"
+
+
+class Precision(StrEnum):
+    """Number format of the weights."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(help="embedded, a hub id owner/name, a folder, or a .gguf file.")
+    ],
+    benchmarks: Annotated[
+        str, typer.Option(help="Names, or your own .jsonl files, with commas between them.")
+    ],
+    samples: Annotated[int, typer.Option(help="Completions of each problem.")] = 32,
+    temperature: Annotated[float, typer.Option(help="0 is greedy decoding.")] = 1.0,
+    top_p: Annotated[float, typer.Option(help="Share of the probability that is kept.")] = 0.95,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(
+            help="Longest completion; without it 4096, or what the model's context leaves."
+        ),
+    ] = None,
+    template: Annotated[
+        str | None,
+        typer.Option(help="What is asked, {problem} in it; without it that of the model's family."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of benchmark files; without it they come from the hub."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="The first problems of each benchmark, no more.")
+    ] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="auto: vllm where it is installed and there is a GPU.")
+    ] = Engine.AUTO,
+    dtype: Annotated[
+        Precision, typer.Option(help="auto: bfloat16 on a GPU, float32 on a CPU.")
+    ] = Precision.AUTO,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Completions decoded together; without it the engine's own.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Fixes the samples, on one machine.")] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the evaluation; one that was interrupted goes on."),
+    ] = None,
+    workers: Workers = 2,
+    time_limit: TimeLimit = 5.0,
+) -> None:
+    """Measure a model on benchmarks: every sample on file, avg@k, pass@k and maj@k with intervals."""
+    from maspo.cli.app import quiet
+
+    quiet()
+    from maspo.evaluation.folder import EvaluationFolder
+    from maspo.lab.console import Screen
+    from maspo.lab.evaluation import Asked, draw_evaluation, score_evaluation
+    from maspo.rewards import Verifier
+
+    asked = Asked(
+        model=model,
+        benchmarks=[name.strip() for name in benchmarks.split(",") if name.strip()],
+        data=data,
+        limit=limit,
+        samples=samples,
+        temperature=temperature,
+        top_p=top_p,
+        max_tokens=max_tokens,
+        template=template,
+        engine=engine.value,
+        dtype=dtype.value,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    folder, screen = EvaluationFolder(out or _new_folder(model)), Screen(console)
+    draw_evaluation(asked, folder, screen)
+    with Verifier(workers=workers, time_limit=time_limit) as verifier:
+        score_evaluation(folder, screen, verifier)
+
+
+def score(
+    where: Annotated[Path, typer.Argument(help="Folder of an evaluation, or its samples.jsonl.")],
+    against: Annotated[
+        Path | None,
+        typer.Option(help="Another scored evaluation of the same problems: show the difference."),
+    ] = None,
+    workers: Workers = 2,
+    time_limit: TimeLimit = 5.0,
+) -> None:
+    """Score the samples of an evaluation anew, without a model, and show which verdicts changed."""
+    from maspo.evaluation.folder import EvaluationFolder
+    from maspo.evaluation.scores import compare
+    from maspo.lab.console import Screen
+    from maspo.lab.evaluation import score_evaluation
+    from maspo.lab.scoreboard import show_comparison
+    from maspo.rewards import Verifier
+
+    folder = EvaluationFolder.existing(where)
+    other = None if against is None else EvaluationFolder.existing(against)
+    before = None if other is None else other.scores()
+    with Verifier(workers=workers, time_limit=time_limit) as verifier:
+        after = score_evaluation(folder, Screen(console), verifier)
+    if other is not None and before is not None:
+        difference = compare(before["benchmarks"], after["benchmarks"])
+        show_comparison(console, difference, (str(other.path), str(folder.path)))
+
+
+def _new_folder(model: str) -> Path:
+    name = Path(model).stem.lower()
+    return Path("runs") / f"eval-{name}-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -1,0 +1,35 @@
+"""`maspo report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN...", help="Folders of `maspo eval`; NAME=FOLDER names a row."),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for report.md, report.tex, report.html.")
+    ] = Path("report"),
+    reference: Annotated[
+        str | None,
+        typer.Option(help="Add what the authors published for this model: 1.5b, 7b or 14b."),
+    ] = None,
+) -> None:
+    """Put evaluations side by side: a table with intervals, Pass@k curves, paired differences."""
+    from maspo.lab.comparison import compare_runs
+    from maspo.lab.reference import published
+    from maspo.lab.results import load_runs
+    from maspo.lab.scores_report import write_comparison
+    from maspo.lab.tables import markdown
+
+    known = None if reference is None else published(reference)
+    comparison = compare_runs(load_runs(runs), known)
+    written = write_comparison(comparison, out)
+    typer.echo(markdown(comparison))
+    typer.echo(f"written: {', '.join(map(str, written))}")

@@ -1,0 +1,147 @@
+"""The folder of an evaluation: what was asked, every sample, the verdicts and the scores."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from maspo.data import Problem
+from maspo.errors import InputError
+from maspo.evaluation.samples import encoded, read_samples
+from maspo.sampling import Row, Sample
+
+_BEFORE_SETTINGS = {"problems.jsonl", "problems.jsonl.tmp", "eval.json.tmp"}
+
+
+class EvaluationFolder:
+    """A folder that holds one evaluation and nothing else.
+
+    eval.json (the settings), problems.jsonl (so that scoring needs no data set), samples.jsonl
+    (append-only, one line a sample), verdicts.jsonl (one line a sample) and scores.json.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Point at `path`, which need not exist."""
+        self.path = path
+
+    @classmethod
+    def existing(cls, path: Path) -> EvaluationFolder:
+        """Open an evaluation by its folder or its samples file; InputError where there is none."""
+        folder = path.parent if path.name == "samples.jsonl" else path
+        if not (folder / "eval.json").is_file():
+            raise InputError(f"{folder} holds no evaluation: it has no eval.json")
+        return cls(folder)
+
+    def begin(self, settings: Mapping[str, Any], problems: Mapping[str, Sequence[Problem]]) -> bool:
+        """Write down what is evaluated; return true where that was done before, and is the same.
+
+        Raises InputError where the folder holds something else, or an evaluation with other
+        settings (`provenance` aside) or problems.
+        """
+        rows = [_problem_row(name, one) for name, each in problems.items() for one in each]
+        if (self.path / "eval.json").exists():
+            self._check_same(settings, rows)
+            return True
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"{self.path} is not a folder")
+        self.path.mkdir(parents=True, exist_ok=True)
+        if {entry.name for entry in self.path.iterdir()} - _BEFORE_SETTINGS:
+            raise InputError(f"{self.path} holds something else; choose another --out")
+        self.write_lines("problems.jsonl", rows)
+        self.write_json("eval.json", settings)  # last: with it the folder is an evaluation
+        return False
+
+    @property
+    def samples_file(self) -> Path:
+        """The file that holds every sample."""
+        return self.path / "samples.jsonl"
+
+    def settings(self) -> dict[str, Any]:
+        """Read eval.json."""
+        return json.loads((self.path / "eval.json").read_text(encoding="utf-8"))
+
+    def scores(self) -> dict[str, Any]:
+        """Read scores.json; InputError where the evaluation was not scored yet."""
+        file = self.path / "scores.json"
+        if not file.is_file():
+            raise InputError(f"{self.path} is not scored yet; run: maspo score {self.path}")
+        return json.loads(file.read_text(encoding="utf-8"))
+
+    def problems(self) -> dict[str, list[Problem]]:
+        """Read the problems of each benchmark."""
+        found: dict[str, list[Problem]] = {}
+        for row in self.read_lines("problems.jsonl"):
+            prompt = tuple(row.pop("prompt"))
+            problem = Problem(id=row.pop("problem_id"), prompt=prompt, **_without(row, "benchmark"))
+            found.setdefault(row["benchmark"], []).append(problem)
+        return found
+
+    def samples(self) -> dict[str, dict[Row, Sample]]:
+        """Read the samples of each benchmark by their places; InputError as in `read_samples`."""
+        known = {name: {one.id for one in each} for name, each in self.problems().items()}
+        return read_samples(self.samples_file, known, self.settings()["samples"])
+
+    def all_samples(self) -> dict[str, dict[Row, Sample]]:
+        """Read the samples as `samples` does; InputError also where some are missing."""
+        drawn = self.samples()
+        there = sum(map(len, drawn.values()))
+        wanted = self.settings()["samples"] * sum(map(len, self.problems().values()))
+        if there < wanted:
+            raise InputError(
+                f"{self.samples_file} holds {there} of {wanted} samples; "
+                "run the same `maspo eval` again to draw the rest"
+            )
+        return drawn
+
+    def read_lines(self, name: str) -> list[dict[str, Any]]:
+        """Read a JSONL file; an absent one is empty."""
+        path = self.path / name
+        lines = path.read_bytes().split(b"\n") if path.exists() else []
+        return [json.loads(line) for line in lines if line]
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a value whole: a reader, or a killed writer, leaves the old file or the new one."""
+        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+        self._replace(name, text.encode("utf-8", "backslashreplace"))
+
+    def write_lines(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write a JSONL file whole, in the same way."""
+        self._replace(name, b"".join(map(encoded, rows)))
+
+    def _replace(self, name: str, content: bytes) -> None:
+        temporary = self.path / f"{name}.tmp"
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.path / name)
+
+    def _check_same(self, settings: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+        before = self.settings()
+        for key in settings:
+            if key != "provenance" and settings[key] != before.get(key):
+                raise InputError(
+                    f"{self.path} holds an evaluation with {key} {before.get(key)!r}, not "
+                    f"{settings[key]!r}; choose another --out, or the same settings to continue it"
+                )
+        if list(rows) != self.read_lines("problems.jsonl"):
+            raise InputError(f"the problems are not those of the evaluation in {self.path}")
+
+
+def _problem_row(benchmark: str, problem: Problem) -> dict[str, Any]:
+    return {
+        "benchmark": benchmark,
+        "problem_id": problem.id,
+        "prompt": list(problem.prompt),
+        "answer": problem.answer,
+        "relative": problem.relative,
+        "absolute": problem.absolute,
+        "unit": problem.unit,
+    }
+
+
+def _without(row: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != key}

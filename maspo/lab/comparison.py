@@ -1,0 +1,251 @@
+"""Several evaluations side by side: one table, what may not be compared, and paired differences."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from maspo.evaluation.benchmarks import BENCHMARKS
+from maspo.evaluation.scores import compare, macro
+from maspo.lab.reference import Published
+from maspo.lab.results import Run
+
+TITLES = {
+    "aime24": "AIME24",
+    "aime25": "AIME25",
+    "amc23": "AMC23",
+    "math500": "MATH500",
+    "minerva": "Minerva",
+    "olympiadbench": "OlympiadBench",
+    "gsm8k": "GSM8K",
+}
+PAPER = tuple(TITLES)[:6]  # the benchmarks of the paper's average
+# What changes the samples or the verdicts: a difference is said under the table.
+_SETTINGS = ("samples", "temperature", "top_p", "max_tokens", "template", "engine", "dtype")
+_VERSIONS = ("maspo", "math-verify")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One number of the table, in percent or percentage points; `best` of those it may meet."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    best: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A line of a table: for each column avg@k and pass@k, or None where they are not known."""
+
+    label: str
+    k: int
+    cells: tuple[tuple[Figure, Figure] | None, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detail:
+    """What lies behind the scores of one run on one benchmark."""
+
+    label: str
+    benchmark: str
+    problems: int
+    maj: Figure
+    mean_tokens: float
+    truncated: float
+    outcomes: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """All that a report of evaluations tells."""
+
+    benchmarks: tuple[str, ...]
+    """Names of the benchmarks, in the order of the table."""
+    columns: tuple[str, ...]
+    """Titles of the benchmarks, then "Average"."""
+    rows: tuple[Row, ...]
+    published: Published | None
+    published_rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+    base: str
+    differences: tuple[Row, ...]
+    """Paired differences to the run called `base`, in percentage points."""
+    details: tuple[Detail, ...]
+    runs: tuple[Run, ...]
+
+    @property
+    def ks(self) -> list[int]:
+        """The different k of the measured rows."""
+        return sorted({row.k for row in self.rows})
+
+
+def compare_runs(runs: Sequence[Run], reference: Published | None = None) -> Comparison:
+    """Put evaluations side by side; the first one is what the others are paired with."""
+    names = _ordered({name for run in runs for name in run.benchmarks})
+    uneven = {name for name in names if not _same_problems(runs, name)}
+    notes = [*_missing(runs, names), *_uneven(runs, uneven), *_settings(runs)]
+    published_rows = () if reference is None else _published_rows(reference, names)
+    if reference is not None and not published_rows:
+        notes.append(f"The published rows of {reference.model} have none of these columns.")
+    return Comparison(
+        benchmarks=tuple(names),
+        columns=(*(title(name) for name in names), "Average"),
+        rows=_with_best([_row(run, names) for run in runs], [*(n in uneven for n in names)]),
+        published=reference,
+        published_rows=published_rows,
+        notes=tuple(notes),
+        base=runs[0].label,
+        differences=tuple(filter(None, (_difference(runs[0], run, names) for run in runs[1:]))),
+        details=tuple(
+            _detail(run, name) for name in names for run in runs if name in run.benchmarks
+        ),
+        runs=tuple(runs),
+    )
+
+
+def title(name: str) -> str:
+    """How a benchmark is written in a table."""
+    return TITLES.get(name, name)
+
+
+def _ordered(names: set[str]) -> list[str]:
+    return [*(n for n in BENCHMARKS if n in names), *sorted(names - BENCHMARKS.keys())]
+
+
+def _figure(estimate: Mapping[str, float | None]) -> Figure:
+    value, low, high = (None if v is None else 100 * v for v in estimate.values())
+    assert value is not None
+    return Figure(value=value, low=low, high=high)
+
+
+def _pair(metrics: Mapping[str, Any], k: int) -> tuple[Figure, Figure]:
+    return _figure(metrics[f"avg@{k}"]), _figure(metrics[f"pass@{k}"])
+
+
+def _row(run: Run, names: Sequence[str]) -> Row:
+    k, known = run.samples, run.benchmarks
+    cells = [_pair(known[name]["metrics"], k) if name in known else None for name in names]
+    whole = None not in cells
+    average = _pair(macro({n: known[n] for n in names})["metrics"], k) if whole else None
+    return Row(label=run.label, k=k, cells=(*cells, average))
+
+
+def _with_best(rows: list[Row], uneven: Sequence[bool]) -> tuple[Row, ...]:
+    """Mark the best of each column among the rows of one k, as far as the problems are the same."""
+    forbidden = [*uneven, any(uneven)]
+    marked = []
+    for row in rows:
+        rivals = [other for other in rows if other.k == row.k]
+        cells = []
+        for column, cell in enumerate(row.cells):
+            met = [c for r in rivals if (c := r.cells[column]) is not None]
+            if cell is None or len(met) < 2 or forbidden[column]:
+                cells.append(cell)
+                continue
+            tops = [max(_shown(pair[side]) for pair in met) for side in (0, 1)]
+            cells.append(
+                tuple(
+                    replace(figure, best=_shown(figure) == top)
+                    for figure, top in zip(cell, tops, strict=True)
+                )
+            )
+        marked.append(replace(row, cells=tuple(cells)))
+    return tuple(marked)
+
+
+def _shown(figure: Figure) -> float:
+    return round(figure.value, 1)  # what a reader sees as equal is equally good
+
+
+def _published_rows(reference: Published, names: Sequence[str]) -> tuple[Row, ...]:
+    columns = [*names, "average" if set(names) == set(PAPER) else ""]
+    rows = []
+    for method, known in reference.rows.items():
+        cells = [
+            (Figure(value=known[c][0]), Figure(value=known[c][1])) if c in known else None
+            for c in columns
+        ]
+        if any(cells):
+            rows.append(Row(label=method, k=reference.k, cells=tuple(cells)))
+    return tuple(rows)
+
+
+def _difference(base: Run, run: Run, names: Sequence[str]) -> Row | None:
+    """Pair a run with the first one, benchmark by benchmark, where both asked the same."""
+    if base.samples != run.samples:
+        return None
+    k = base.samples
+    shared = [name for name in names if _same_problems([base, run], name, both=True)]
+    if not shared:
+        return None
+    found = compare(
+        {name: base.benchmarks[name] for name in shared},
+        {name: run.benchmarks[name] for name in shared},
+    )
+    cells = [_pair(found["benchmarks"][n], k) if n in shared else None for n in names]
+    average = _pair(found["macro"], k) if None not in cells else None
+    return Row(label=run.label, k=k, cells=(*cells, average))
+
+
+def _detail(run: Run, name: str) -> Detail:
+    scores = run.benchmarks[name]
+    return Detail(
+        label=run.label,
+        benchmark=title(name),
+        problems=scores["problems"],
+        maj=_figure(scores["metrics"][f"maj@{run.samples}"]),
+        mean_tokens=scores["mean_tokens"],
+        truncated=scores["truncated"],
+        outcomes=scores["outcomes"],
+    )
+
+
+# --- what must not be compared in silence ------------------------------------------------------
+
+
+def _same_problems(runs: Sequence[Run], name: str, *, both: bool = False) -> bool:
+    having = [frozenset(r.benchmarks[name]["correct"]) for r in runs if name in r.benchmarks]
+    return len(set(having)) == 1 and not (both and len(having) < len(runs))
+
+
+def _missing(runs: Sequence[Run], names: Sequence[str]) -> Iterable[str]:
+    for run in runs:
+        if absent := [title(name) for name in names if name not in run.benchmarks]:
+            yield f"{run.label} was not measured on {', '.join(absent)}: it has no average."
+
+
+def _uneven(runs: Sequence[Run], uneven: Iterable[str]) -> Iterable[str]:
+    for name in sorted(uneven):
+        sizes = [
+            f"{run.label}: {run.benchmarks[name]['problems']}"
+            for run in runs
+            if name in run.benchmarks
+        ]
+        yield (
+            f"The runs answered different problems of {title(name)} ({'; '.join(sizes)}): "
+            "neither it nor the average is compared."
+        )
+
+
+def _settings(runs: Sequence[Run]) -> Iterable[str]:
+    """Say which settings and versions differ, and for whom."""
+
+    def differing(key: str, read: Callable[[Run], Any]) -> Iterable[str]:
+        values = {run.label: repr(read(run)) if read(run) is not None else "none" for run in runs}
+        if len(Counter(values.values())) > 1:
+            told = "; ".join(f"{label}: {value}" for label, value in values.items())
+            yield f"The runs differ in {key}: {told}."
+
+    for key in _SETTINGS:
+        yield from differing(key, lambda run, key=key: run.settings.get(key))
+    for key in _VERSIONS:
+        yield from differing(f"the version of {key}", lambda run, key=key: run.versions.get(key))
+    if len({run.samples for run in runs}) > 1:
+        yield (
+            "avg@k estimates the same for every k; pass@k grows with k: only rows with the same k "
+            "are compared."
+        )

@@ -1,0 +1,133 @@
+"""An evaluation as a user runs it: draw what is missing, judge it, show the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from maspo.data import Problem
+from maspo.data.columns import check_template
+from maspo.data.loading import with_template
+from maspo.evaluation.benchmarks import load_benchmarks
+from maspo.evaluation.folder import EvaluationFolder
+from maspo.evaluation.prompts import default_template, token_budget
+from maspo.evaluation.samples import appending
+from maspo.evaluation.scoring import score
+from maspo.lab.console import Screen
+from maspo.lab.provenance import provenance, versions
+from maspo.lab.scoreboard import settings_lines, show_changes, show_scores, tell
+from maspo.models.load import check_source, context_length, load_tokenizer
+from maspo.rewards import Verifier
+from maspo.sampling import Sampler, Settings
+from maspo.sampling.engines import BATCH_SIZES, choose_dtype, choose_engine, open_sampler
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a user asks of an evaluation; None leaves it to the model or the engine."""
+
+    model: str
+    benchmarks: Sequence[str]
+    data: Path | None
+    limit: int | None
+    samples: int
+    temperature: float
+    top_p: float
+    max_tokens: int | None
+    template: str | None
+    engine: str
+    dtype: str
+    batch_size: int | None
+    seed: int
+
+
+def draw_evaluation(asked: Asked, folder: EvaluationFolder, screen: Screen) -> None:
+    """Begin or continue an evaluation: afterwards the folder holds every sample.
+
+    What a user can get wrong is checked before the model is loaded; InputError says what.
+    """
+    check_source(asked.model)
+    problems = load_benchmarks(asked.benchmarks, data=asked.data, limit=asked.limit)
+    tokenizer = load_tokenizer(asked.model)
+    template = default_template(tokenizer) if asked.template is None else asked.template
+    check_template(template)
+    problems = {
+        name: [with_template(one, template) for one in each] for name, each in problems.items()
+    }
+    tokens, context = token_budget(
+        asked.max_tokens, context_length(asked.model), tokenizer, problems
+    )
+    engine = choose_engine(asked.engine)
+    settled = replace(
+        asked,
+        max_tokens=tokens,
+        template=template,
+        engine=engine,
+        dtype=choose_dtype(asked.dtype),
+        batch_size=BATCH_SIZES[engine] if asked.batch_size is None else asked.batch_size,
+    )
+    settings, record = _settings(settled, tokens), _record(settled, problems)
+    folder.begin(record | {"provenance": provenance(asked.seed)}, problems)
+    tell(screen.console, *settings_lines(record, problems, folder.path))
+
+    def sampler() -> Sampler:
+        dtype = settled.dtype
+        return open_sampler(engine, asked.model, tokenizer, dtype=dtype, context=context)
+
+    draw_missing(folder, problems, settings, sampler, screen)
+
+
+def _settings(settled: Asked, tokens: int) -> Settings:
+    assert settled.batch_size is not None
+    return Settings(
+        samples=settled.samples,
+        temperature=settled.temperature,
+        top_p=settled.top_p,
+        max_new_tokens=tokens,
+        batch_size=settled.batch_size,
+        seed=settled.seed,
+    )
+
+
+def _record(settled: Asked, problems: Mapping[str, Any]) -> dict[str, Any]:
+    """Write down everything but `data`: what was in that folder is in problems.jsonl."""
+    record = asdict(settled) | {"benchmarks": list(problems)}
+    return {key: value for key, value in record.items() if key != "data"}
+
+
+def draw_missing(
+    folder: EvaluationFolder,
+    problems: Mapping[str, Sequence[Problem]],
+    settings: Settings,
+    sampler: Callable[[], Sampler],
+    screen: Screen,
+) -> None:
+    """Draw the samples that the folder does not hold yet; the model is loaded only if there are any."""
+    with appending(folder.samples_file) as append:
+        done = folder.samples()
+        missing = sum(len(problems[name]) * settings.samples - len(done[name]) for name in problems)
+        if not missing:
+            return
+        tell(screen.console, f"{sum(map(len, done.values()))} samples are there, {missing} to draw")
+        source = sampler()
+        with screen.progress("sampling", missing) as bar:
+            for name, each in problems.items():
+                for samples in source.sample(each, settings, done[name].keys()):
+                    append(name, samples)
+                    bar.update(bar.task_ids[0], advance=len(samples), news=name)
+
+
+def score_evaluation(
+    folder: EvaluationFolder, screen: Screen, verifier: Verifier
+) -> dict[str, Any]:
+    """Verify every sample; show the scores, and which verdicts are other than before."""
+    drawn = folder.all_samples()
+    with screen.progress("verifying", sum(map(len, drawn.values()))) as bar:
+        scores, changes = score(
+            folder, drawn, verifier, versions(), lambda done: bar.advance(bar.task_ids[0], done)
+        )
+    show_scores(screen.console, scores)
+    show_changes(screen.console, changes)
+    return scores

@@ -1,0 +1,32 @@
+"""A page that is one file: style and script inside, no network, no script but its own."""
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render_page(template: str, **values: Any) -> str:
+    """Render a template; `values` are escaped, `style`, `script` and `script_hash` are added."""
+    script = (TEMPLATES / "report.js").read_text("utf-8")
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
+    environment.trim_blocks = environment.lstrip_blocks = True
+    return environment.get_template(template).render(
+        style=Markup((TEMPLATES / "report.css").read_text("utf-8")),
+        script=Markup(script),
+        # Only this one script may run, whatever a model wrote.
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        **values,
+    )
+
+
+def write_page(path: Path, text: str) -> Path:
+    """Write a page whole and return its path."""
+    # Model output may hold lone surrogates, which UTF-8 cannot carry.
+    path.write_bytes(text.encode("utf-8", errors="replace"))
+    return path

@@ -1,0 +1,36 @@
+"""The results that the authors of MASPO published: never measured here, never mixed with what is."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from maspo.errors import unknown
+
+_FILE = Path(__file__).parent / "published.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """The published rows of one model."""
+
+    source: str
+    model: str
+    k: int
+    """Samples a problem: the rows are avg@k and pass@k."""
+    rows: Mapping[str, Mapping[str, tuple[float, float]]]
+    """By method, then by benchmark or `average`: avg@k and pass@k in percent. Of the 14B model
+    only the averages over the six benchmarks are known."""
+
+
+def published(size: str) -> Published:
+    """Give the published rows for a model size: 1.5b, 7b or 14b; InputError for another."""
+    content = json.loads(_FILE.read_text("utf-8"))
+    if size.lower() not in content["models"]:
+        raise unknown("published model size", size, content["models"])
+    found = content["models"][size.lower()]
+    rows = {
+        method: {name: (cell[0], cell[1]) for name, cell in row.items()}
+        for method, row in found["rows"].items()
+    }
+    return Published(source=content["source"], model=found["model"], k=content["k"], rows=rows)

@@ -1,0 +1,98 @@
+"""Several evaluations written down: Markdown, LaTeX and one HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from maspo.errors import InputError
+from maspo.lab import tables
+from maspo.lab.comparison import Comparison, title
+from maspo.lab.page import render_page, write_page
+from maspo.lab.results import Run
+
+_COLORS = ("blue", "orange", "green", "pink", "sky", "amber", "gray")
+_LABEL = 13  # characters that fit beside the end of a curve
+
+
+def write_comparison(comparison: Comparison, out: Path) -> list[Path]:
+    """Write `report.md`, `report.tex` and `report.html` into a folder; return their paths.
+
+    The page is one file that needs no network. Raises InputError where `out` is not a folder.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is not a folder")
+    out.mkdir(parents=True, exist_ok=True)
+    return [
+        write_page(out / "report.md", tables.markdown(comparison)),
+        write_page(out / "report.tex", tables.latex(comparison)),
+        write_page(out / "report.html", page(comparison)),
+    ]
+
+
+def page(comparison: Comparison) -> str:
+    """Render the HTML page."""
+    ks = _doublings(comparison.ks[-1])
+    return render_page(
+        "scores.html.j2",
+        comparison=comparison,
+        tables=tables,
+        headline=headline(comparison),
+        charts=_charts(comparison),
+        curve_ks=ks,
+        curves=[
+            (run.label, title(name), [_at(run.benchmarks[name], k) for k in ks])
+            for name in comparison.benchmarks
+            for run in comparison.runs
+            if name in run.benchmarks
+        ],
+    )
+
+
+def headline(comparison: Comparison) -> str:
+    """Say what the page compares."""
+    runs, benchmarks = len(comparison.runs), comparison.columns[:-1]
+    what = benchmarks[0] if len(benchmarks) == 1 else f"{len(benchmarks)} benchmarks"
+    who = comparison.base if runs == 1 else f"{runs} runs"
+    return f"{tables.heading(comparison)} of {who} on {what}"
+
+
+def _doublings(highest: int) -> list[int]:
+    """1, 2, 4, ... and the highest."""
+    powers = [2**i for i in range(highest.bit_length())]
+    return powers if powers[-1] == highest else [*powers, highest]
+
+
+def _at(scores: dict[str, Any], k: int) -> str:
+    found = scores["pass_curve"].get(str(k))
+    return tables.MISSING if found is None else f"{100 * found['value']:.1f}"
+
+
+def _charts(comparison: Comparison) -> dict[str, Any]:
+    """Make the data of the curves, as the script of the reports reads it: x is every k."""
+    ks = list(range(1, comparison.ks[-1] + 1))
+    charts = []
+    for name in comparison.benchmarks:
+        measured = [(i, run) for i, run in enumerate(comparison.runs) if name in run.benchmarks]
+        series = [_series(run, name, ks, _COLORS[i % len(_COLORS)]) for i, run in measured]
+        sizes = sorted({run.benchmarks[name]["problems"] for _, run in measured})
+        note = f"{' or '.join(map(str, sizes))} problems."
+        charts.append({"axis": title(name), "group": None, "series": series, "note": note})
+    looks = {"percent": True, "log": False}
+    return {"x": {"k": ks}, "charts": [chart | looks for chart in charts]}
+
+
+def _series(run: Run, name: str, ks: Sequence[int], color: str) -> dict[str, Any]:
+    curve = run.benchmarks[name]["pass_curve"]
+    values, lows, highs = (
+        [_rounded(curve[str(k)][part]) if str(k) in curve else None for k in ks]
+        for part in ("value", "low", "high")
+    )
+    band = {"low": lows, "high": highs} if lows[0] is not None else {"low": [], "high": []}
+    label = run.label if len(run.label) <= _LABEL else run.label[: _LABEL - 1] + "…"
+    return {"label": label, "color": color, "raw": values, "mean": values, **band}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.5g}")

@@ -1,0 +1,188 @@
+"""The table of a comparison as Markdown and as LaTeX."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from maspo.lab.comparison import Comparison, Figure, Row
+
+MISSING = "–"
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{sign: "\\" + sign for sign in "&%$#_{}"},
+    "[": "{[}",  # a bare one after the end of a line would be read as its argument
+}
+
+
+def caption(comparison: Comparison) -> str:
+    """Say what the numbers are."""
+    return (
+        f"{heading(comparison)} in percent, with 95% intervals over problems in brackets; "
+        "the best of each column in bold."
+    )
+
+
+def heading(comparison: Comparison) -> str:
+    """Name the two metrics with their k, where it is one."""
+    k = comparison.ks[0] if len(comparison.ks) == 1 else "k"
+    return f"Avg@{k} / Pass@{k}"
+
+
+def published_caption(comparison: Comparison) -> str:
+    """Say whose numbers the published rows are."""
+    known = comparison.published
+    assert known is not None
+    return (
+        f"As published by the authors, {known.source}, for {known.model} "
+        f"(Avg@{known.k} / Pass@{known.k}); not measured here and not compared."
+    )
+
+
+def number(figure: Figure, *, signed: bool = False) -> str:
+    """Write a figure; a difference with its sign and a true minus."""
+    return _signed(figure.value) if signed else f"{figure.value:.1f}"
+
+
+def interval(figure: Figure, *, signed: bool = False) -> str:
+    """Write the interval of a figure in brackets; nothing where it has none."""
+    if figure.low is None or figure.high is None:
+        return ""
+    ends = (_signed(v) if signed else f"{v:.1f}" for v in (figure.low, figure.high))
+    return f"[{', '.join(ends)}]"
+
+
+def _signed(value: float) -> str:
+    rounded = round(value, 1)
+    return f"{rounded:+.1f}".replace("-", "\N{MINUS SIGN}") if rounded else "0.0"
+
+
+# --- Markdown ----------------------------------------------------------------------------------
+
+
+def markdown(comparison: Comparison) -> str:
+    """Write the whole comparison as Markdown."""
+    parts = ["# Evaluation", caption(comparison), _grid(comparison, comparison.rows)]
+    parts += ["\n".join(f"- {_plain(note)}" for note in comparison.notes)]
+    if comparison.published_rows:
+        parts += ["## Published", _plain(published_caption(comparison))]
+        parts += [_grid(comparison, comparison.published_rows)]
+    if comparison.differences:
+        told = f"Paired difference to {comparison.base}, problem by problem, in percentage points."
+        rows = _grid(comparison, comparison.differences, signed=True)
+        parts += ["## Differences", _plain(told), rows]
+    parts += ["## Behind the scores", _details(comparison)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _grid(comparison: Comparison, rows: Sequence[Row], *, signed: bool = False) -> str:
+    several = len(comparison.ks) > 1
+
+    def cell(pair: tuple[Figure, Figure] | None) -> str:
+        if pair is None:
+            return MISSING
+        values = [f"**{number(f)}**" if f.best else number(f, signed=signed) for f in pair]
+        ranges = [interval(f, signed=signed) for f in pair]
+        return " / ".join(values) + ("<br>" + " / ".join(ranges) if all(ranges) else "")
+
+    lines = [["Run", *(["k"] if several else []), *map(_plain, comparison.columns)]]
+    lines.append(["---"] * len(lines[0]))
+    lines += [
+        [_plain(row.label), *([str(row.k)] if several else []), *map(cell, row.cells)]
+        for row in rows
+    ]
+    return _lines(lines)
+
+
+def _details(comparison: Comparison) -> str:
+    lines = [["Benchmark", "Run", "Problems", "maj@k", "Mean tokens", "Cut off", "Outcomes"]]
+    lines.append(["---"] * len(lines[0]))
+    lines += [
+        [
+            _plain(one.benchmark),
+            _plain(one.label),
+            str(one.problems),
+            f"{number(one.maj)} {interval(one.maj)}".strip(),
+            f"{one.mean_tokens:.0f}",
+            f"{100 * one.truncated:.1f}%",
+            outcomes(one.outcomes.items()),
+        ]
+        for one in comparison.details
+    ]
+    return _lines(lines)
+
+
+def outcomes(counts: Iterable[tuple[str, int]]) -> str:
+    """List how many samples ended how, leaving out what never happened."""
+    return ", ".join(f"{count} {name}" for name, count in counts if count)
+
+
+def _lines(cells: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def _plain(text: str) -> str:
+    """Write a text so that Markdown shows it as it is, on one line."""
+    escaped = re.sub(r"([\\`*_\[\]|~$#])", r"\\\1", " ".join(text.split()))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+# --- LaTeX -------------------------------------------------------------------------------------
+
+
+def latex(comparison: Comparison) -> str:
+    """Write the table, and the published rows below it, for LaTeX with the packages booktabs and graphicx."""
+    several = len(comparison.ks) > 1
+    lead = 2 if several else 1
+    width = lead + 2 * len(comparison.columns)
+    heads = [rf"\multicolumn{{2}}{{c}}{{{_tex(name)}}}" for name in comparison.columns]
+    rules = [
+        rf"\cmidrule(lr){{{lead + 1 + 2 * i}-{lead + 2 + 2 * i}}}"
+        for i in range(len(comparison.columns))
+    ]
+    k = "$k$" if several else comparison.ks[0]
+    metrics = [f"A@{k}", f"P@{k}"] * len(comparison.columns)
+    body = [_tex_row(row, several) for row in comparison.rows]
+    if comparison.published_rows:
+        note = _tex(published_caption(comparison))
+        body += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\emph{{{note}}}}} \\"]
+        body += [_tex_row(row, several) for row in comparison.published_rows]
+    lines = [
+        "% needs \\usepackage{booktabs,graphicx}",
+        r"\resizebox{\linewidth}{!}{%",
+        rf"\begin{{tabular}}{{l{'r' if several else ''}{'rr' * len(comparison.columns)}}}",
+        r"\toprule",
+        " & ".join(["Run", *(["$k$"] if several else []), *heads]) + r" \\",
+        "".join(rules),
+        " & ".join([*[""] * lead, *metrics]) + r" \\",
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}}",
+        *(
+            rf"\par{{\footnotesize {_tex(text)}}}"
+            for text in (caption(comparison), *comparison.notes)
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _tex_row(row: Row, several: bool) -> str:
+    def figure(one: Figure) -> str:
+        value = rf"\textbf{{{number(one)}}}" if one.best else number(one)
+        span = interval(one)
+        return value + (rf" {{\scriptsize {span}}}" if span else "")
+
+    pairs = (("--", "--") if pair is None else map(figure, pair) for pair in row.cells)
+    cells = [text for pair in pairs for text in pair]
+    return " & ".join([_tex(row.label), *([str(row.k)] if several else []), *cells]) + r" \\"
+
+
+def _tex(text: str) -> str:
+    return "".join(_LATEX.get(sign, sign) for sign in _one_line(text))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,39 @@
+"""Evaluation folders for tests of what reads them."""
+
+import json
+
+from maspo.evaluation.scores import Judged, benchmark_scores, macro
+
+LETTERS = {"c": ("correct", "12"), "u": ("unparsable", None), "t": ("timeout", "9^9")}
+SETTINGS = {"temperature": 1.0, "top_p": 0.95, "max_tokens": 512, "engine": "transformers"}
+VERSIONS = {"maspo": "0.1", "math-verify": "0.9.0"}
+
+
+def judged(problem_id, samples):
+    """One letter a sample: c correct, u unparsable, t timeout, a digit the wrong answer given."""
+    pairs = [LETTERS.get(letter, ("wrong", letter)) for letter in samples]
+    outcomes, extracted = zip(*pairs, strict=True)
+    n = len(samples)
+    return Judged(
+        problem_id=problem_id, outcomes=outcomes, extracted=extracted,
+        tokens=(10,) * n, finish=("stop",) * n,
+    )  # fmt: skip
+
+
+def evaluation(folder, benchmarks, *, model="some/model", versions=VERSIONS, **settings):
+    """Write the scores of `{benchmark: [samples of each problem, as letters]}` into a folder."""
+    scores = {
+        name: benchmark_scores([judged(f"{name}-{i}", s) for i, s in enumerate(problems)])
+        for name, problems in benchmarks.items()
+    }
+    n = next(iter(scores.values()))["samples"]
+    content = {
+        "model": model,
+        "versions": versions,
+        "settings": {"samples": n} | SETTINGS | settings,
+        "benchmarks": scores,
+        "macro": macro(scores),
+    }
+    folder.mkdir(parents=True)
+    (folder / "scores.json").write_text(json.dumps(content), "utf-8")
+    return str(folder)

@@ -1,0 +1,156 @@
+"""Benchmark problems in training sets: by hand, and on the data sets everybody uses."""
+
+import json
+
+import pytest
+from test_cli import run
+
+from maspo.data import Problem, load_problems
+from maspo.data.overlap import normalised, overlap, tokens
+from maspo.errors import InputError
+from maspo.lab.contamination import find, write_clean
+
+TWENTY = "a bag has nine red and four blue balls we draw two without putting them back find the whole chance"
+#         20 words: 8 windows of 13
+
+
+def problem(identifier, text, *before):
+    messages = (*before, {"role": "user", "content": text})
+    return Problem(id=identifier, prompt=messages, answer="1")
+
+
+def found(train, bench):
+    rows = [problem(f"t{i}", text) for i, text in enumerate(train)]
+    result = overlap(rows, {"b": [problem(f"b{i}", text) for i, text in enumerate(bench)]})["b"]
+    assert result.problems == len(bench)
+    return result
+
+
+def test_the_text_has_20_words():
+    assert len(TWENTY.split()) == len(tokens(TWENTY)) == 20
+
+
+@pytest.mark.parametrize(
+    ("text", "reduced", "parts"),
+    [
+        (r"Find $\dfrac{1}{2}x$.", r"find\frac12x.", ["find", "frac", "1", "2", "x"]),
+        (r"\[ \left( a \right) \]", "(a)", ["left", "a", "right"]),
+        ("x^2 <= 10%, n! = 3", "x^2<=10%,n!=3", [*"x^2<=", "10", "n", "=", "3"]),
+        ("求 x2 的值", "求x2的值", ["求", "x", "2", "的", "值"]),
+        ("a_1\u2028b\tC", "a_1bc", ["a", "1", "b", "c"]),
+        ("", "", []),
+    ],
+)
+def test_what_is_compared(text, reduced, parts):
+    assert normalised(text) == reduced
+    assert tokens(text) == parts
+
+
+def test_the_same_text_in_another_layout_is_exact():
+    result = found([r"Is $\tfrac{1}{2}$ odd?", "no"], [r"is \( \dfrac12 \) odd?", "is 1/2 odd?"])
+    [match] = result.matches
+    assert (match.problem_id, match.exact, match.share, match.train_ids) == (
+        "b0",
+        True,
+        0.0,
+        ("t0",),
+    )
+    assert result.exact == ["b0"] and result.half == []
+
+
+@pytest.mark.parametrize(
+    ("words", "share", "listed"),
+    [(20, 1.0, True), (16, 0.5, True), (15, 3 / 8, False), (13, 1 / 8, False), (12, 0.0, False)],
+)
+def test_windows_count_from_one_half_on(words, share, listed):
+    result = found([" ".join(TWENTY.split()[:words]) + " of something else"], [TWENTY])
+    assert result.exact == []
+    assert result.half == (["b0"] if listed else [])
+    assert [match.share for match in result.matches] == ([share] if listed else [])
+
+
+def test_windows_of_several_training_problems_add_up_but_none_holds_half_alone():
+    first, last = TWENTY.split()[:15], TWENTY.split()[5:]  # 3 windows each, of 8
+    [match] = found([" ".join(first), " ".join(last), TWENTY[:9]], [TWENTY]).matches
+    assert match.share == 6 / 8 and match.train_ids == ()
+    [match] = found([" ".join(first), TWENTY + " now"], [TWENTY]).matches
+    assert match.share == 1 and match.train_ids == ("t1",)
+
+
+def test_the_last_user_message_counts():
+    system, hint = {"role": "system", "content": "x"}, {"role": "assistant", "content": "y"}
+    train = [problem("t", TWENTY, system, {"role": "user", "content": "hello"}, hint)]
+    result = overlap(train, {"b": [problem("same", TWENTY)], "c": [problem("other", "hello")]})
+    assert result["b"].exact == result["b"].half == ["same"] and result["c"].matches == ()
+
+
+EXPECTED = {  # exact / half of the 13-token windows, as listed with the data sets
+    "dapo_math_17k": {"amc23": (7, 23), "math500": (6, 20), "olympiadbench": (8, 52)},
+    "math_train": {"math500": (0, 11), "olympiadbench": (0, 2)},
+    "gsm8k_train": {"gsm8k_test": (0, 1)},
+}
+NAMES = ("aime24", "aime25", "amc23", "math500", "minerva_math", "olympiadbench", "gsm8k_test")
+
+
+@pytest.mark.parametrize("train", EXPECTED)
+def test_known_overlaps_are_found(shared, train):
+    data = shared / "data"
+    benchmarks = {name: load_problems(str(data / f"{name}.jsonl")) for name in NAMES}
+    result = overlap(load_problems(str(data / f"{train}.jsonl")), benchmarks)
+    counts = {name: (len(one.exact), len(one.half)) for name, one in result.items()}
+    assert counts == {name: EXPECTED[train].get(name, (0, 0)) for name in NAMES}
+
+
+# --- the command -------------------------------------------------------------------------------
+
+
+def rows(path, texts):
+    lines = [{"problem": text, "answer": "1", "level": i} for i, text in enumerate(texts)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+
+
+def test_the_command_lists_ids_and_cleans(tmp_path):
+    rows(tmp_path / "train.jsonl", ["one", TWENTY + " now", "two  $x$", "three"])
+    rows(tmp_path / "bench.jsonl", [TWENTY, "Two x", "four"])
+    done = run(
+        "data", "overlap", "train.jsonl", "bench.jsonl", "-o", "found.json",
+        "--clean", "clean.jsonl", folder=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "bench-0, bench-1" in done.stdout and "2 rows kept, 2 left out" in done.stdout
+    content = json.loads((tmp_path / "found.json").read_text())["benchmarks"]["bench"]
+    assert (content["problems"], content["exact"], content["half_of_13_grams"]) == (
+        3, ["bench-1"], ["bench-0"],
+    )  # fmt: skip
+    assert [m["train_ids"] for m in content["matches"]] == [["train-1"], ["train-2"]]
+    kept = [json.loads(line) for line in (tmp_path / "clean.jsonl").read_text().splitlines()]
+    assert [(row["problem"], row["level"]) for row in kept] == [("one", 0), ("three", 3)]
+
+
+def test_benchmarks_by_name_come_from_a_folder(tmp_path):
+    rows(tmp_path / "amc23.jsonl", [TWENTY])
+    [(name, one)] = find(str(tmp_path / "amc23.jsonl"), ["amc23"], tmp_path).items()
+    assert (name, one.problems, one.exact) == ("amc23", 1, ["amc23-0"])
+
+
+@pytest.mark.parametrize(
+    ("train", "bench", "message"),
+    [
+        ("absent.jsonl", "bench.jsonl", "absent.jsonl"),
+        ("bench.jsonl", "amc24", "did you mean 'amc23'"),
+        ("empty.jsonl", "bench.jsonl", "holds no problems"),
+        ("bench.jsonl", "amc23", "amc23.jsonl"),
+    ],
+)
+def test_bad_input_gets_one_sentence(tmp_path, monkeypatch, train, bench, message):
+    monkeypatch.chdir(tmp_path)
+    rows(tmp_path / "bench.jsonl", ["one"])
+    (tmp_path / "empty.jsonl").write_text("")
+    with pytest.raises(InputError, match=message) as caught:
+        find(train, [bench], tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_only_a_file_can_be_cleaned(tmp_path):
+    with pytest.raises(InputError, match="--clean needs a local training file"):
+        write_clean(tmp_path / "clean.jsonl", "owner/name", {})

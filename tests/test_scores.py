@@ -1,0 +1,153 @@
+"""The scores of benchmarks: by hand, and by enumeration of all subsets."""
+
+import json
+from itertools import combinations
+
+import pytest
+
+from maspo.errors import InputError
+from maspo.evaluation import paired_difference
+from maspo.evaluation.evaluate import Evaluation
+from maspo.evaluation.scores import Judged, benchmark_scores, compare, macro
+
+LETTERS = {"c": "correct", "u": "unparsable", "t": "timeout", "e": "error"}
+
+
+def judged(problem_id, samples, cut=0):
+    """One letter a sample: c correct, u, t, e other outcomes, a digit the wrong answer given."""
+    outcomes = tuple(LETTERS.get(letter, "wrong") for letter in samples)
+    extracted = tuple({"c": f"{n}.0", "u": None}.get(s, s) for n, s in enumerate(samples))
+    finish = ("length",) * cut + ("stop",) * (len(samples) - cut)
+    tokens = tuple(range(1, len(samples) + 1))
+    return Judged(
+        problem_id=problem_id, outcomes=outcomes, extracted=extracted, tokens=tokens, finish=finish
+    )
+
+
+SET = [judged("a", "cc12", cut=1), judged("b", "c11u"), judged("c", "uuet"), judged("d", "cccc")]
+
+
+def test_every_figure_of_a_benchmark_by_hand():
+    scores = benchmark_scores(SET)
+    assert scores["problems"] == 4 and scores["samples"] == 4
+    assert scores["correct"] == {"a": 2, "b": 1, "c": 0, "d": 4}
+    assert scores["majority"] == {"a": 1.0, "b": 0.0, "c": 0.0, "d": 1.0}
+    assert scores["mean_tokens"] == 2.5 and scores["truncated"] == 1 / 16
+    assert scores["outcomes"] == {
+        "correct": 7, "wrong": 4, "unparsable": 3, "timeout": 1, "error": 1,
+    }  # fmt: skip
+    values = {name: estimate["value"] for name, estimate in scores["metrics"].items()}
+    assert values == {"avg@4": 7 / 16, "pass@4": 3 / 4, "maj@4": 1 / 2}
+    assert json.loads(json.dumps(scores)) == scores
+
+
+def test_the_curve_is_the_share_of_subsets_for_every_k():
+    scores = benchmark_scores(SET)
+    assert list(scores["pass_curve"]) == ["1", "2", "3", "4"]
+    for k, estimate in scores["pass_curve"].items():
+        shares = []
+        for one in SET:
+            subsets = list(combinations(one.outcomes, int(k)))
+            shares.append(sum("correct" in subset for subset in subsets) / len(subsets))
+        assert estimate["value"] == pytest.approx(sum(shares) / 4)
+        assert estimate["low"] <= estimate["value"] <= estimate["high"]
+    assert scores["pass_curve"]["4"] == scores["metrics"]["pass@4"]
+
+
+def test_correct_answers_vote_as_one_and_a_tie_is_drawn_by_lot():
+    assert judged("a", "cc11").majority(4) == 0.5  # "0.0" and "1.0" against twice "1"
+    assert judged("a", "c123").majority(4) == 0.25
+    assert judged("a", "tt1c").majority(4) == 0.0  # what could not be checked still votes
+    assert judged("a", "uuuc").majority(4) == 1.0
+
+
+def test_one_problem_and_a_benchmark_where_every_sample_failed():
+    alone = benchmark_scores([judged("a", "c1")])
+    assert alone["metrics"]["avg@2"] == {"value": 0.5, "low": None, "high": None}
+    failed = benchmark_scores([judged("a", "ee"), judged("b", "ee")])
+    assert failed["outcomes"]["error"] == 4
+    assert set(map(tuple, (e.values() for e in failed["metrics"].values()))) == {(0.0, 0.0, 0.0)}
+    both = macro({"alone": alone, "failed": failed})
+    assert both["metrics"]["avg@2"] == {"value": 0.25, "low": None, "high": None}
+
+
+def test_the_macro_average_gives_each_benchmark_the_same_weight():
+    small, large = [judged("a", "cc"), judged("b", "11")], [judged(str(i), "c1") for i in range(8)]
+    found = macro({"small": benchmark_scores(small), "large": benchmark_scores(large)})
+    assert found["benchmarks"] == ["small", "large"] and found["samples"] == 2
+    assert found["metrics"]["avg@2"]["value"] == 0.5
+    assert found["metrics"]["pass@2"]["value"] == (0.5 + 1) / 2
+    # Only `small` varies: its mean is 0, 1/2 or 1, and half of that is added to 1/4.
+    assert (found["metrics"]["avg@2"]["low"], found["metrics"]["avg@2"]["high"]) == (0.25, 0.75)
+    assert found["pass_curve"]["1"] == found["metrics"]["avg@2"]
+
+
+def test_two_models_are_compared_problem_by_problem():
+    better = [judged("d", "cccc"), judged("c", "c111"), judged("b", "cc11"), judged("a", "ccc1")]
+    before, after = benchmark_scores(SET), benchmark_scores(better)
+    found = compare({"set": before}, {"set": after})
+    by_hand = paired_difference([0.5, 0.25, 0, 1], [0.75, 0.5, 0.25, 1])
+    avg = found["benchmarks"]["set"]["avg@4"]
+    assert avg["value"] == by_hand.value == 0.1875
+    assert (avg["low"], avg["high"]) == (by_hand.low, by_hand.high)
+    assert found["benchmarks"]["set"]["pass@4"]["value"] == 0.25
+    assert found["macro"] == found["benchmarks"]["set"]
+    twice = compare({"one": before, "two": before}, {"one": after, "two": before})
+    assert twice["macro"]["avg@4"]["value"] == 0.1875 / 2
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        ([], "no problem to score"),
+        ([judged("a", "c1"), judged("a", "c1")], "'a' comes twice"),
+        ([judged("a", "c1"), judged("b", "c")], "'b' has 1 samples, but 'a' has 2"),
+    ],
+)
+def test_unusable_samples_are_refused(samples, message):
+    with pytest.raises(InputError, match=message):
+        benchmark_scores(samples)
+
+
+def test_what_cannot_be_compared_is_refused():
+    four, two = benchmark_scores(SET), benchmark_scores([judged("a", "c1")])
+    with pytest.raises(InputError, match="2, 4 samples a problem"):
+        macro({"four": four, "two": two})
+    with pytest.raises(InputError, match="no benchmark"):
+        macro({})
+    with pytest.raises(InputError, match="4 samples a problem in one and 2"):
+        compare({"set": four}, {"set": two})
+    with pytest.raises(InputError, match="only 3 problems are in both"):
+        compare({"set": four}, {"set": benchmark_scores(SET[:3])})
+    with pytest.raises(InputError, match="cannot pair benchmarks x with y"):
+        compare({"x": four}, {"y": four})
+
+
+def line(problem_id, outcome, extracted):
+    return {
+        "problem_id": problem_id, "outcome": outcome, "extracted": extracted,
+        "tokens": 4, "finish": "stop",
+    }  # fmt: skip
+
+
+def test_the_evaluation_of_a_training_run_uses_the_same_scores():
+    before = Evaluation(samples=2, lines=[
+        line("a", "wrong", "1"), line("a", "correct", "2"),
+        line("b", "wrong", "1"), line("b", "wrong", "1"),
+    ])  # fmt: skip
+    after = Evaluation(samples=2, lines=[
+        line("a", "correct", "2"), line("a", "correct", "2.0"),
+        line("b", "unparsable", None), line("b", "correct", "3"),
+    ])  # fmt: skip
+    found = before.summary()
+    expected = {"avg@2": 0.25, "pass@2": 0.5, "maj@2": 0.25, "problems": 2, "samples": 2}
+    assert {key: found[key] for key in expected} == expected
+    assert found["intervals"]["avg@2"] == [0.0, 0.5]
+    assert after.gain_over(before)["avg@2"] == [0.5, 0.5, 0.5]
+    assert after.gain_over(before)["maj@2"][0] == 0.75
+
+
+def test_a_training_run_with_one_held_out_problem_has_no_intervals():
+    one = Evaluation(samples=1, lines=[line("a", "correct", "2")])
+    assert one.summary()["avg@1"] == 1.0 and one.summary()["intervals"] == {}
+    assert one.gain_over(one) == {}
