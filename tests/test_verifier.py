@@ -21,7 +21,7 @@ from math_verify import parse, verify
 from maspo.errors import InputError
 from maspo.rewards import MathReward, Outcome, Verifier
 from maspo.rewards.extract import compare_numbers, isolate_answer
-from maspo.rewards.worker import parse_isolated
+from maspo.rewards.reading import parse_isolated, read
 
 TOWER = r"\boxed{9^{9^{9^{9}}}}"
 
@@ -148,7 +148,7 @@ GOLDS = listed(
 FRAGMENTS = listed(
     r"$|$$|\(|\)|\[|\]| [|] |final answer| is| is:|Final Answer|answer|Answer:|: |%| percent|\%"
     r"| and| or|,|, | 3| 17.|=|= 4|x|$x=3$|\frac{1}{2}| I hope it is correct|**|{|}|\text{a}|-|+|/2"
-    r"|1/2 |7 |#|#### 9|\fbox{2}| pct|\boxed| cm|\|.|  "
+    r"|1/2 |7 |FINAL ANSWER|finAl anſwer ıs|#|#### 9|\fbox{2}| pct|\boxed| cm|\|.|  "
 )
 ANSWERS = listed(
     r"\boxed{5}|\boxed{x}|\boxed{\frac{1}{2}}|\boxed{1,2}|\boxed{(1,2]}|\boxed{50\%}|\boxed{x=5}"
@@ -164,7 +164,9 @@ def test_an_isolated_answer_parses_as_the_whole_text_does(before, anchor, answer
     completion = before + anchor + answer + after
     isolated = isolate_answer(completion)
     parsed = parse_isolated(isolated) if isolated else []
-    assert not parsed or repr(parsed) == repr(parse(completion, parsing_timeout=None))
+    plain = repr(parse(completion, parsing_timeout=None))
+    assert not parsed or repr(parsed) == plain
+    assert repr(read(completion)) == plain
 
 
 def agree_with_math_verify(verifier, golds, count):
@@ -196,6 +198,15 @@ def test_golds_of_the_benchmarks_are_judged_as_math_verify_judges_them(verifier,
     lines = (shared / "data" / f"{name}.jsonl").read_text(encoding="utf-8").split("\n")
     rows = [json.loads(line) for line in lines if line]
     agree_with_math_verify(verifier, [row.get("answer_mv", row["answer"]) for row in rows], 60)
+
+
+def test_a_bare_reference_that_math_verify_cannot_read_is_accepted_letter_by_letter(verifier):
+    bare = [r"\text{Evelyn}", r"\frac{3\sqrt{3}}{4}", "p - q"]
+    assert not any(parse(text, parsing_timeout=None) for text in bare)
+    assert accepted(verifier.verify([f" {text}\n" for text in bare], bare)) == [True] * 3
+    others = [r"\text{Evelyns}", "p-q", ""]
+    verdicts = verifier.verify(others, [*bare[:2], bare[2]])
+    assert {verdict.outcome for verdict in verdicts} == {Outcome.UNPARSABLE}
 
 
 def test_gold_and_answer_are_not_swapped(verifier):
@@ -286,6 +297,7 @@ def test_other_threads_may_ask_at_the_same_time(verifier):
 
 def test_equal_pairs_cost_one_check():
     with Verifier(workers=1, time_limit=1.0) as one:
+        one.verify([r"\boxed{x}"], ["y"])  # wait for the worker
         start = time.monotonic()
         verdicts = one.verify([TOWER] * 50, ["2"] * 50)
     assert [v.outcome for v in verdicts] == [Outcome.TIMEOUT] * 50

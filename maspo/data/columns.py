@@ -18,6 +18,11 @@ KNOWN_COLUMNS = {
     "prompt": ("prompt", "problem", "question"),
     "answer": ("answer", "ground_truth", "reward_model", "solution"),
 }
+RULE_COLUMNS = {
+    "relative": ("relative",),
+    "absolute": ("absolute", "error"),  # OlympiadBench calls it error
+    "unit": ("unit",),
+}
 _PREFERRED_ANSWER = "answer_mv"  # a gold rewritten so that math-verify reads it as meant
 _PLACEHOLDER = "{problem}"
 
@@ -35,6 +40,9 @@ def problems_from_rows(
             id=_identifier(row, chosen["id"], f"{name}-{number}"),
             prompt=_prompt(row.get(chosen["prompt"]), template, f"{name}, row {number}"),
             answer=_answer(row, chosen["answer"], f"{name}, row {number}"),
+            relative=_tolerance(row, "relative", f"{name}, row {number}"),
+            absolute=_tolerance(row, "absolute", f"{name}, row {number}"),
+            unit=_unit(row, f"{name}, row {number}"),
         )
         for number, row in enumerate(rows)
     ]
@@ -139,6 +147,35 @@ def _answer(row: Row, column: str, where: str) -> str:
 def _number_text(value: float) -> str:
     """27.0 is '27'; never an exponent, which math-verify would read as Euler's number."""
     return str(int(value)) if value == int(value) else format(Decimal(repr(value)), "f")
+
+
+def _tolerance(row: Row, rule: str, where: str) -> float | None:
+    column, given = _rule(row, rule)
+    if given is None:
+        return None
+    try:
+        value = math.nan if isinstance(given, bool) else float(given)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise InputError(f"{where}: the {column} must be a positive number, not {given!r}")
+    return value
+
+
+def _unit(row: Row, where: str) -> str | None:
+    column, given = _rule(row, "unit")
+    if given is not None and not isinstance(given, str):
+        raise InputError(f"{where}: the {column} must be a text, not {given!r}")
+    return given
+
+
+def _rule(row: Row, rule: str) -> tuple[str, Any]:
+    """Find a rule's column and value; an empty text says nothing, as None does."""
+    for column in RULE_COLUMNS[rule]:
+        value = row.get(column)
+        if value is not None and not (isinstance(value, str) and not value.strip()):
+            return column, value
+    return rule, None
 
 
 def _check_unique(ids: Sequence[str], name: str) -> None:

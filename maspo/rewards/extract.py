@@ -28,7 +28,7 @@ def isolate_answer(completion: str) -> str | None:
     "final answer is" that is not the box, the word "answer" in it, a percent sign behind it.
     """
     count = completion.count(r"\boxed") + completion.count(r"\fbox")
-    if count == 0 and "answer" not in completion.lower():
+    if count == 0 and "answer" not in completion.casefold():  # "anſwer" too
         found = _HASHES.search(completion)
         return f"#### {found[1]}" if found else None
     start = completion.find(r"\boxed{")
@@ -38,8 +38,11 @@ def isolate_answer(completion: str) -> str | None:
     if end is None:
         return None
     box, behind = completion[start : end + 1], completion[end + 1 :]
-    if not boxed_text(box) or "answer" in box.lower() or _PERCENT.search(behind):
+    if not boxed_text(box) or "answer" in box.casefold() or _PERCENT.search(behind):
         return None
+    # The pattern is slow; in ASCII, ignoring case is what lower() does.
+    if completion.isascii() and "final answer" not in completion.lower():
+        return box
     if _ANCHOR.search(completion) and not _NO_MORE_MATH.fullmatch(behind):
         return None
     if _ANCHOR.search(_BOX_BEHIND_ANCHOR.sub("", completion)):

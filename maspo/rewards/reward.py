@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from maspo.rewards.verdict import Outcome
+from maspo.rewards.verdict import Gold, Outcome
 from maspo.rewards.verifier import Verifier
 
 Completion = str | list[dict[str, str]]
@@ -13,7 +13,9 @@ Completion = str | list[dict[str, str]]
 class MathReward:
     """1.0 for a correct completion, 0.0 for any other outcome.
 
-    Give it to a trainer as a reward function; the data set needs a column `answer`. The share of
+    Give it to a trainer as a reward function; the data set needs a column `answer`, and may have
+    the columns `relative`, `absolute` and `unit`, the rules of `Gold` (None where a row has none).
+    Training then judges as evaluation does. The share of
     each outcome is logged as `outcome/correct`, `outcome/timeout` and so on, so that a failing
     check never looks like a wrong answer.
     """
@@ -28,6 +30,9 @@ class MathReward:
         self,
         completions: Sequence[Completion],
         answer: Sequence[str],
+        relative: Sequence[float | None] | None = None,
+        absolute: Sequence[float | None] | None = None,
+        unit: Sequence[str | None] | None = None,
         log_metric: Callable[[str, float], None] | None = None,
         log_extra: Callable[[str, list[Any]], None] | None = None,
         **kwargs: Any,
@@ -36,7 +41,9 @@ class MathReward:
 
         Raises InputError as `Verifier.verify` does.
         """
-        verdicts = self.verifier.verify([_text(completion) for completion in completions], answer)
+        rules = [column or [None] * len(answer) for column in (relative, absolute, unit)]
+        golds = [Gold(*row) for row in zip(answer, *rules, strict=True)]
+        verdicts = self.verifier.verify([_text(completion) for completion in completions], golds)
         if log_metric is not None and verdicts:
             counts = Counter(verdict.outcome for verdict in verdicts)
             for outcome in Outcome:

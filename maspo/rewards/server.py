@@ -15,14 +15,14 @@ from multiprocessing.connection import Connection
 
 from pebble import CONSTS, ProcessExpired, ProcessFuture, ProcessPool
 
-from maspo.rewards.verdict import Job, Outcome, Verdict
+from maspo.rewards.verdict import Gold, Job, Outcome, Verdict
 from maspo.rewards.worker import check, prepare
 
 
 def serve(channel: Connection, *, workers: int, time_limit: float, memory_limit_mb: int | None):
     """Answer lists of jobs with lists of verdicts, in order, until the other end closes."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["maspo.rewards.worker"])
+    context.set_forkserver_preload(["maspo.rewards.warm"])
     CONSTS.term_timeout = 0.1  # a worker inside one long C call does not hear SIGTERM: kill it
     pool = ProcessPool(
         max_workers=workers,
@@ -31,7 +31,7 @@ def serve(channel: Connection, *, workers: int, time_limit: float, memory_limit_
         context=context,
     )
     with pool:
-        pool.schedule(check, args=(Job("1", "1", False),))  # starts the workers
+        pool.schedule(check, args=(Job("1", Gold("1"), False),))  # starts the workers
         while True:
             try:
                 jobs: Sequence[Job] = channel.recv()

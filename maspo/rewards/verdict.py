@@ -45,5 +45,5 @@ class Job(NamedTuple):
     """One comparison; `isolated` says that `text` is nothing but the answer (see extract.py)."""
 
     text: str
-    gold: str
+    gold: Gold
     isolated: bool

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import os
 import signal
 import subprocess
@@ -15,7 +16,8 @@ from multiprocessing.connection import Connection
 
 from maspo.errors import InputError
 from maspo.rewards.extract import boxed_text, compare_numbers, isolate_answer
-from maspo.rewards.verdict import Job, Outcome, Verdict
+from maspo.rewards.rules import has_rules
+from maspo.rewards.verdict import Gold, Job, Outcome, Verdict
 
 
 class Verifier:
@@ -55,11 +57,13 @@ class Verifier:
         self._closed = False
         self._server: _Server | None = _Server(self._settings)
 
-    def verify(self, completions: Sequence[str], answers: Sequence[str]) -> list[Verdict]:
+    def verify(self, completions: Sequence[str], answers: Sequence[str | Gold]) -> list[Verdict]:
         """Judge each completion against the reference answer at the same place, in order.
 
-        Equal pairs of extracted answer and reference are judged once. Raises InputError where the
-        lengths differ or a reference answer is not a string.
+        A reference that is a string, or a Gold without rules, gets the verdict of math-verify; the
+        rules of a Gold are applied as `maspo.rewards.rules` says. Equal pairs of extracted answer
+        and reference are judged once. Raises InputError where the lengths differ, a reference
+        answer is no string, or a tolerance is not a positive number.
         """
         _check_inputs(completions, answers)
         jobs = [_job(text, gold) for text, gold in zip(completions, answers, strict=True)]
@@ -160,16 +164,22 @@ def _import_path() -> str:
     return os.pathsep.join(entry or os.getcwd() for entry in sys.path)
 
 
-def _check_inputs(completions: Sequence[str], answers: Sequence[str]) -> None:
+def _check_inputs(completions: Sequence[str], answers: Sequence[str | Gold]) -> None:
     if len(completions) != len(answers):
         raise InputError(f"{len(completions)} completions but {len(answers)} reference answers")
     for row, answer in enumerate(answers):
-        if not isinstance(answer, str):
-            kind = type(answer).__name__
+        text = answer.answer if isinstance(answer, Gold) else answer
+        if not isinstance(text, str):
+            kind = type(text).__name__
             raise InputError(f"reference answer {row} is of type {kind}; give it as a string")
+        for name in ("relative", "absolute"):
+            value = getattr(answer, name, None)
+            if value is not None and not 0 < value < math.inf:
+                raise InputError(f"reference answer {row}: {name} must be positive, not {value}")
 
 
-def _job(completion: str, gold: str) -> Job:
+def _job(completion: str, answer: str | Gold) -> Job:
+    gold = answer if isinstance(answer, Gold) else Gold(answer)
     isolated = isolate_answer(completion)
     return Job(completion if isolated is None else isolated, gold, isolated is not None)
 
@@ -178,7 +188,7 @@ def _verdict_on_numbers(job: Job) -> Verdict | None:
     if not job.isolated:
         return None
     answer = boxed_text(job.text)
-    equal = compare_numbers(answer, job.gold)
-    if equal is None:
+    equal = compare_numbers(answer, job.gold.answer)
+    if equal is None or (not equal and has_rules(job.gold)):
         return None
     return Verdict(outcome=Outcome.CORRECT if equal else Outcome.WRONG, answer=answer)

@@ -11,42 +11,53 @@ import warnings
 from functools import lru_cache
 from typing import Any
 
-from math_verify import LatexExtractionConfig, parse, verify
+from math_verify import verify
 
 from maspo.rewards.extract import boxed_text
-from maspo.rewards.verdict import Job, Outcome, Verdict
-
-_UNTIMED: dict[str, Any] = {"parsing_timeout": None, "raise_on_error": True}
-_BOX_ONLY = (LatexExtractionConfig(try_extract_without_anchor=False),)
+from maspo.rewards.reading import parse_isolated, read
+from maspo.rewards.rules import bare_number, compare_with_tolerance, has_rules, spell_out
+from maspo.rewards.verdict import Gold, Job, Outcome, Verdict
 
 
 def prepare(memory_limit_mb: int | None) -> None:
-    """Bound the worker's address space (Linux only) and compile math-verify's patterns once."""
-    logging.getLogger("math_verify").setLevel(logging.CRITICAL)  # it warns that timeouts are off
-    warnings.simplefilter("ignore")  # sympy deprecations inside math-verify
+    """Bound the worker's address space (Linux only)."""
+    be_quiet()
     if memory_limit_mb is not None and sys.platform == "linux":
         limit = memory_limit_mb * 2**20
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    check(Job(r"$\frac{1}{2}$ and 0.25", "0.5", False))
+
+
+def be_quiet() -> None:
+    """Silence math-verify's warning that its timeouts are off, and sympy's deprecations in it."""
+    logging.getLogger("math_verify").setLevel(logging.CRITICAL)
+    warnings.simplefilter("ignore")
 
 
 def check(job: Job) -> Verdict:
-    """Judge one job as `verify(parse(gold), parse(text))` does, but name errors it hides."""
+    """Judge one job as `verify(parse(gold), parse(text))` does, but name errors it hides.
+
+    Where the gold has rules, both texts are spelt out first and tolerances come before verify.
+    """
+    shown = f"reference answer {job.gold.answer!r}"
     try:
         gold = _parse_gold(job.gold)
     except Exception as error:
-        return _error(f"reference answer {job.gold!r}: {error!r}")
+        return _error(f"{shown}: {error!r}")
     if not gold:
-        return _error(f"reference answer {job.gold!r}: nothing to compare with")
+        return _error(f"{shown}: nothing to compare with")
+    if has_rules(job.gold) and job.text.strip() == job.gold.answer.strip():
+        return Verdict(outcome=Outcome.CORRECT, answer=job.gold.answer)
     try:
-        parsed = parse_isolated(job.text) if job.isolated else _parse(job.text)
+        parsed = _parse_job(job)
     except Exception as error:
         return _error(repr(error))
     if not parsed:
-        return Verdict(outcome=Outcome.UNPARSABLE, answer=None)
+        return _verdict_on_text(job)
     answer = boxed_text(job.text) if job.isolated else _text_of(parsed)
     try:
-        correct = verify(gold, parsed, timeout_seconds=None, raise_on_error=True)
+        correct = compare_with_tolerance(parsed[0], gold[0], job.gold)
+        if correct is None:
+            correct = verify(gold, parsed, timeout_seconds=None, raise_on_error=True)
     except Exception as error:
         # A later pair may still be equal, which is what math-verify answers by default.
         correct = verify(gold, parsed, timeout_seconds=None)
@@ -55,26 +66,30 @@ def check(job: Job) -> Verdict:
     return Verdict(outcome=Outcome.CORRECT if correct else Outcome.WRONG, answer=answer)
 
 
+def _verdict_on_text(job: Job) -> Verdict:
+    """Judge what math-verify finds no answer in: correct if it is the reference, letter by letter."""
+    if not job.isolated and job.text.strip() == job.gold.answer.strip():
+        return Verdict(outcome=Outcome.CORRECT, answer=job.gold.answer)
+    return Verdict(outcome=Outcome.UNPARSABLE, answer=None)
+
+
 def _error(detail: str, answer: str | None = None) -> Verdict:
     return Verdict(outcome=Outcome.ERROR, answer=answer, detail=detail)
 
 
-def _parse(text: str, **options: Any) -> list[Any]:
-    return parse(text, **_UNTIMED, **options)
-
-
 @lru_cache(maxsize=256)
-def _parse_gold(gold: str) -> list[Any]:
-    return _parse(gold if r"\boxed" in gold else rf"\boxed{{{gold}}}")
+def _parse_gold(gold: Gold) -> list[Any]:
+    text = bare_number(gold.answer, gold) if has_rules(gold) else gold.answer
+    return read(text if r"\boxed" in text else rf"\boxed{{{text}}}")
 
 
-def parse_isolated(text: str) -> list[Any]:
-    """Parse what `isolate_answer` found; empty where math-verify would look further in the text."""
-    if text.startswith("####"):
-        return _parse(text)
-    parsed = _parse(text, extraction_config=_BOX_ONLY)
-    # A lone string means that the box did not parse.
-    return parsed if len(parsed) == 2 else []
+def _parse_job(job: Job) -> list[Any]:
+    text = job.text
+    if has_rules(job.gold):
+        text = spell_out(text, job.gold)
+        if job.isolated and not text.startswith("####"):
+            text = rf"\boxed{{{bare_number(boxed_text(text), job.gold)}}}"
+    return parse_isolated(text) if job.isolated else read(text)
 
 
 def _text_of(parsed: list[Any]) -> str:
