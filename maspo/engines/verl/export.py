@@ -1,0 +1,83 @@
+"""Problems as the parquet files that verl reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from maspo.data import Problem, load_problems
+from maspo.errors import InputError
+from maspo.recipes.schema import Data, Recipe
+
+
+def write_problems(recipe: Recipe, folder: Path) -> dict[Path, int]:
+    """Write train.parquet and test.parquet, the recipe's problems, and give the number in each.
+
+    Raises InputError where either exists, and where a rollout takes more problems than there are.
+    """
+    parts = {"train": recipe.data, "test": recipe.evaluation.data}
+    problems = {name: _load(section) for name, section in parts.items()}
+    found, asked = len(problems["train"]), recipe.rollout.prompts
+    if found < asked:
+        raise InputError(f"a rollout takes {asked} prompts, but there are only {found} problems")
+    written = {}
+    for name, section in parts.items():
+        path = folder / f"{name}.parquet"
+        rows = verl_rows(problems[name], section.source, section.split or "train")
+        write_parquet(rows, path)
+        written[path] = len(rows)
+    return written
+
+
+def _load(section: Data) -> list[Problem]:
+    return load_problems(**section.model_dump(exclude={"max_prompt_tokens"}))
+
+
+def verl_rows(problems: Sequence[Problem], source: str, split: str) -> list[dict[str, Any]]:
+    """Give one row of verl's schema for each problem.
+
+    `source` and `split` are for its reports: `data_source` names the row of a metric, `extra_info`
+    holds split, index, the problem's id and the rules of its answer.
+    """
+    return [
+        {
+            "data_source": source,
+            "prompt": list(problem.prompt),
+            "ability": "math",
+            "reward_model": {"style": "rule", "ground_truth": problem.answer},
+            "extra_info": {
+                "split": split,
+                "index": index,
+                "id": problem.id,
+                "relative": problem.relative,
+                "absolute": problem.absolute,
+                "unit": problem.unit,
+            },
+        }
+        for index, problem in enumerate(problems)
+    ]
+
+
+def write_parquet(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write rows to a new file; InputError where it exists."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    if path.exists():
+        raise InputError(f"{path} exists already; choose another place or remove it")
+    text, number = pa.string(), pa.float64()
+    schema = pa.schema(
+        {
+            "data_source": text,
+            "prompt": pa.list_(pa.struct({"role": text, "content": text})),
+            "ability": text,
+            "reward_model": pa.struct({"style": text, "ground_truth": text}),
+            "extra_info": pa.struct(
+                {"split": text, "index": pa.int64(), "id": text}
+                | {"relative": number, "absolute": number, "unit": text}
+            ),
+        }
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parquet.write_table(pa.Table.from_pylist(list(rows), schema=schema), path)

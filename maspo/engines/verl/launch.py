@@ -1,0 +1,81 @@
+# pyright: reportMissingImports=false
+"""A recipe as one command of verl, printed in full and run."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from importlib.metadata import entry_points, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from maspo.core.objective import INERT
+from maspo.engines.verl import check_verl_version
+from maspo.engines.verl.names import ENTRY_POINT
+from maspo.engines.verl.translate import Cluster, overrides
+from maspo.errors import InputError
+from maspo.recipes import Recipe
+
+MODULE = "verl.trainer.main_ppo"
+
+
+def command(settings: Sequence[str], submit: str | None = None) -> list[str]:
+    """Give the words of the command: verl here, or through `ray job submit` on the cluster at `submit`."""
+    if submit is None:
+        return [sys.executable, "-m", MODULE, *settings]
+    return ["ray", "job", "submit", f"--address={submit}", "--", "python3", "-m", MODULE, *settings]
+
+
+def printed(words: Sequence[str]) -> str:
+    """Write a command as one can paste it into a shell, an argument on each line."""
+    start = next(i for i, word in enumerate(words) if word == MODULE) + 1
+    lines = [shlex.join(words[:start]), *map(shlex.quote, words[start:])]
+    return " \\\n  ".join(lines)
+
+
+def prepare(recipe: Recipe, cluster: Cluster, folder: Path, *, strict: bool = False) -> list[str]:
+    """Translate a recipe and have verl's own checks made on it, without Ray; give the overrides.
+
+    Raises InputError for everything that can be known to be wrong before a run; under `strict` also
+    where no gate could act, of which `maspo.recipes.plan` warns.
+    """
+    settings = overrides(recipe, cluster, folder)
+    check_verl_version()
+    check_entry_point()
+    check_neighbours()
+    from maspo.engines.verl.compose import checked_objective, compose_config
+
+    found = checked_objective(compose_config(settings))
+    assert found == recipe.make_objective()
+    if strict and recipe.training.updates_per_rollout == 1:
+        raise InputError(INERT)
+    return settings
+
+
+def check_entry_point() -> None:
+    """Raise InputError where verl's processes would not find our plug-in."""
+    module = "maspo.engines.verl.plugin"
+    policy = os.environ.get("VERL_USE_EXTERNAL_PLUGINS", "auto").strip().lower()
+    allowed = policy == "auto" or ENTRY_POINT in policy.split(",")
+    by_entry_point = allowed and ENTRY_POINT in entry_points(group="verl.plugins").names
+    if not by_entry_point and module not in os.environ.get("VERL_USE_EXTERNAL_MODULES", ""):
+        raise InputError(
+            "verl's processes would not load our plug-in: install the package with pip and let "
+            f"VERL_USE_EXTERNAL_PLUGINS allow maspo, or set VERL_USE_EXTERNAL_MODULES={module}"
+        )
+
+
+def check_neighbours() -> None:
+    """Raise InputError where TRL is installed beside verl, in a version whose parts verl does not find."""
+    from verl.utils.import_utils import is_trl_available
+
+    trl = find_spec("trl")  # looked at as files: importing TRL takes seconds
+    if not is_trl_available() or trl is None or trl.origin is None:
+        return
+    if not (Path(trl.origin).parent / "experimental" / "ppo").exists():
+        raise InputError(
+            f"verl's workers would fail: they import from TRL what TRL {version('trl')} no longer has; "
+            "give verl an environment of its own, without TRL"
+        )

@@ -1,0 +1,135 @@
+# pyright: reportMissingImports=false
+"""An objective as one of verl's policy losses.
+
+verl is imported inside the functions: importing it imports our plug-in, which imports this module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maspo.core.batch import MAX_LOG_RATIO, TokenBatch
+from maspo.core.diagnostics import Mean, gate_metrics, mean_over
+from maspo.core.objective import Objective, Terms
+from maspo.core.select import only
+from maspo.engines.verl.limits import check_coupling, check_objective
+from maspo.errors import InputError
+from maspo.loss import carry
+from maspo.objectives import make_objective
+
+OWNED_BY_THE_OBJECTIVE = (
+    "clip_ratio",
+    "clip_ratio_low",
+    "clip_ratio_high",
+    "clip_ratio_c",
+    "tau_pos",
+    "tau_neg",
+    "policy_loss.clip_cov_ratio",
+    "policy_loss.clip_cov_lb",
+    "policy_loss.clip_cov_ub",
+    "policy_loss.kl_cov_ratio",
+    "policy_loss.ppo_kl_coef",
+    "policy_loss.dro_beta",
+)
+"""Settings of verl's own losses, under `actor`: with an objective in their place they would do nothing."""
+
+
+class VerlLoss:
+    """A policy loss of verl that optimises one of our objectives.
+
+    verl calls it for every micro-batch, by keyword. The hyperparameters are those of
+    `config.policy_loss` where that is a `MASPOPolicyLossConfig`, else the objective's defaults. The
+    sum over tokens is verl's own `agg_loss` with its global counts, so any split gives the same
+    gradient.
+    """
+
+    def __init__(self, name: str) -> None:
+        """Take the name of the objective in `maspo.OBJECTIVES`."""
+        self.objective_name = name
+
+    def __call__(
+        self,
+        old_log_prob: Tensor,
+        log_prob: Tensor,
+        advantages: Tensor,
+        response_mask: Tensor,
+        loss_agg_mode: str = "token-mean",
+        config: Any = None,
+        rollout_is_weights: Tensor | None = None,
+    ) -> tuple[Tensor, dict[str, np.ndarray]]:
+        """Give the loss, a scalar differentiable in `log_prob`, and verl's metrics and ours.
+
+        All tensors are `[batch, time]`; `rollout_is_weights` multiply value and gradient. Raises
+        InputError for what cannot be honoured: see `check_settings` and `maspo.engines.verl.limits`.
+        """
+        from verl.trainer.ppo.core_algos import agg_loss
+
+        from maspo.engines.verl.metrics import pooled
+
+        objective = self.objective(config)
+        check_objective(objective)
+        check_settings(config, loss_agg_mode)
+        rows = len(log_prob)
+        check_coupling(objective, rows, config.global_batch_info.get("global_batch_size") or rows)
+        batch = TokenBatch.clean(log_prob, old_log_prob, advantages, response_mask)
+        with torch.no_grad():
+            terms = objective.terms(batch)
+            slopes, values = terms.slopes(batch.advantages), terms.surrogate
+            metrics = gate_metrics(batch, terms) | clip_metrics(batch, terms)
+            if rollout_is_weights is not None:
+                correction = only(rollout_is_weights, batch.mask)
+                slopes, values = slopes * correction, values * correction
+        loss = agg_loss(
+            loss_mat=-carry(values, slopes, log_prob),
+            loss_mask=response_mask,
+            loss_agg_mode=loss_agg_mode,
+            **config.global_batch_info,
+        )
+        return loss, pooled({f"actor/{name}": mean for name, mean in metrics.items()})
+
+    def objective(self, config: Any) -> Objective:
+        """Give the objective with the hyperparameters of verl's actor settings."""
+        made: Objective | None = config.policy_loss.get("made")
+        return make_objective(self.objective_name) if made is None else made
+
+
+def clip_metrics(batch: TokenBatch, terms: Terms) -> dict[str, Mean]:
+    """Fill verl's own names: tokens whose gradient the objective cuts, and the divergence.
+
+    `pg_clipfrac_lower` counts those with A < 0 and ρ > 1, on the side where only a cap (dual clip)
+    cuts, `pg_clipfrac` the others; `ppo_kl` is the mean of -log ρ. All are shares of all tokens, as in
+    verl, and for GRPO equal to what `vanilla` reports.
+    """
+    cut = batch.mask & (batch.advantages != 0) & (terms.slopes(batch.advantages) == 0)
+    lower = cut & (batch.advantages < 0) & (batch.ratio > 1)
+    drift = -batch.log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
+    return {
+        "pg_clipfrac": mean_over((cut & ~lower).to(drift), batch.mask),
+        "pg_clipfrac_lower": mean_over(lower.to(drift), batch.mask),
+        "ppo_kl": mean_over(drift, batch.mask),
+    }
+
+
+def check_settings(config: Any, loss_agg_mode: str) -> None:
+    """Raise InputError for a setting of verl's own losses, and for a denominator that varies."""
+    from verl.workers.config import ActorConfig, PolicyLossConfig
+
+    for name in OWNED_BY_THE_OBJECTIVE:
+        section, _, key = name.rpartition(".")
+        kind, given = (PolicyLossConfig, config.policy_loss) if section else (ActorConfig, config)
+        default = next(f.default for f in fields(kind) if f.name == key)
+        if given.get(key, default) != default:
+            raise InputError(
+                f"actor.{name} belongs to verl's own losses and would do nothing here; "
+                "set it on the objective, under actor.policy_loss.objective"
+            )
+    if loss_agg_mode == "seq-mean-token-sum-norm" and config.loss_scale_factor is None:
+        raise InputError(
+            "seq-mean-token-sum-norm would divide by the width of each micro-batch; set "
+            "actor.loss_scale_factor, for example to data.max_response_length"
+        )

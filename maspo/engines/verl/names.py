@@ -1,0 +1,26 @@
+"""verl's words for what a recipe says."""
+
+from __future__ import annotations
+
+VERL_ADVANTAGES = {
+    "group": {"algorithm.adv_estimator": "grpo", "algorithm.norm_adv_by_std_in_grpo": True},
+    "center": {"algorithm.adv_estimator": "grpo", "algorithm.norm_adv_by_std_in_grpo": False},
+    "loo": {"algorithm.adv_estimator": "rloo"},
+}
+"""Advantage estimators that verl computes as we do."""
+
+OUR_ADVANTAGES = ("batch", "whiten", "gpg")
+"""Estimators that our plug-in adds to verl: it has no `batch`; its own version of `gpg` counts other
+samples, and its `reinforce_plus_plus_baseline` treats single samples differently."""
+
+DTYPES = {"float32": "fp32", "bfloat16": "bf16"}
+"""The data types of weights."""
+
+RELEASE_PREFIX = "maspo_"
+"""Settings of the authors' release are those of `maspo.MASPO` with this before them."""
+
+RELEASE_MODE = "maspo"
+"""The `ratio_mode` of the authors' release; its other modes are verl's own losses."""
+
+ENTRY_POINT = "maspo"
+"""Our name in the group `verl.plugins`."""

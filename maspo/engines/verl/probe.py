@@ -1,0 +1,126 @@
+# pyright: reportMissingImports=false
+"""Two tokens through verl's own `ppo_loss`: which objective is live?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import verl
+from verl.trainer.ppo.core_algos import POLICY_LOSS_REGISTRY
+from verl.utils import tensordict_utils
+from verl.utils.config import omega_conf_to_dataclass
+from verl.workers.config import PolicyLossConfig
+from verl.workers.utils.losses import ppo_loss
+
+from maspo.core.objective import INERT, Objective
+from maspo.engines.verl.compose import checked_objective, compose_config, updates_per_rollout
+from maspo.engines.verl.launch import check_entry_point
+from maspo.engines.verl.plugin import losses
+from maspo.engines.verl.translate import Cluster, overrides
+from maspo.errors import InputError
+from maspo.loss import policy_loss
+from maspo.recipes.schema import Recipe
+
+RATIOS = (2.0, 0.4)
+"""Two tokens, the first with A = 1 and the second with A = -1: both moved as their advantage asks."""
+
+
+def report(recipe: Recipe) -> Iterator[str]:
+    """Say what is registered and from where, and prove on two tokens what a run would train.
+
+    Raises InputError as `checked_objective` does, where verl's processes would not load the plug-in, and
+    where verl's gradient is not the objective's.
+    """
+    check_entry_point()
+    yield f"verl {version('verl')} from {Path(verl.__file__).parent}"
+    ours = losses()
+    theirs = [name for name in POLICY_LOSS_REGISTRY if name not in ours]
+    yield f"losses of verl: {', '.join(sorted(theirs))}"
+    plain = sorted(name for name in ours if not name.startswith("maspo."))
+    hidden = sorted({f"maspo.{name}" for name in ours.values()} - {f"maspo.{p}" for p in plain})
+    yield f"losses of {__package__}: {', '.join(plain)}"
+    yield f"  and, where verl has the plain name, only as {', '.join(hidden)}; all others so too"
+    config = compose_config(overrides(recipe, Cluster(), Path("run")))
+    objective = checked_objective(config)
+    actor = omega_conf_to_dataclass(config.actor_rollout_ref.actor)
+    expected, found = weights_by_formula(objective), weights_in_verl(actor)
+    stock = replace(actor, policy_loss=PolicyLossConfig())
+    if not torch.allclose(expected, found, rtol=1e-6):
+        raise InputError(
+            f"verl would not train {objective}: it gives tokens of ratio {RATIOS} the weights "
+            f"{_shown(found)}, and the formula {_shown(expected)}"
+        )
+    yield (
+        f"through verl's ppo_loss tokens of ratio {RATIOS} get the weights {_shown(found)}, as by the "
+        f"formula of {objective.title}; verl's vanilla gives {_shown(weights_in_verl(stock))}"
+    )
+    updates = updates_per_rollout(config)
+    if updates == 1:
+        yield f"warning: {INERT}"
+    yield (
+        f"a run of {recipe.name} would train {objective} as {actor.policy_loss.loss_mode}, "
+        f"{updates} updates per rollout"
+    )
+
+
+def _shown(weights: torch.Tensor) -> str:
+    return ", ".join(f"{w:.4f}" for w in weights)
+
+
+def weights_by_formula(objective: Objective) -> torch.Tensor:
+    """Give the weights of the two tokens by the gradient of `policy_loss`."""
+    log_probs, old, advantages = two_tokens()
+    leaf = log_probs.clone().requires_grad_()
+    policy_loss(leaf, old, advantages, torch.ones(1, 2), objective=objective).loss.backward()
+    return _weights(leaf, advantages)
+
+
+def weights_in_verl(actor: Any) -> torch.Tensor:
+    """Give the weights of the two tokens by the gradient of verl's `ppo_loss` with these settings."""
+    log_probs, old, advantages = two_tokens()
+    leaf = log_probs.clone().requires_grad_()
+    loss, _ = ppo_loss(replace(actor, loss_agg_mode="token-mean"), *as_verl(leaf, old, advantages))
+    loss.backward()
+    return _weights(leaf, advantages)
+
+
+def _weights(leaf: torch.Tensor, advantages: torch.Tensor) -> torch.Tensor:
+    assert leaf.grad is not None
+    return (-2 * leaf.grad / advantages)[0] + 0.0  # no -0.0; the loss is the mean of the two
+
+
+def as_verl(
+    log_probs: torch.Tensor, old: torch.Tensor, advantages: torch.Tensor
+) -> tuple[Any, Any]:
+    """Give one response, `[1, time]`, as the arguments `model_output` and `data` of verl's losses.
+
+    A prompt of one token; position t of the model's output scores the token after it.
+    """
+    time = log_probs.shape[1]
+    jagged = torch.nested.as_nested_tensor
+    values = torch.cat([log_probs[0], torch.zeros(1, dtype=log_probs.dtype)])
+    output = {"log_probs": jagged([values], layout=torch.jagged)}
+    rows = {
+        "prompts": torch.zeros(1, dtype=torch.long),
+        "responses": torch.zeros(time, dtype=torch.long),
+        "response_mask": torch.ones(time, dtype=torch.long),
+        "old_log_probs": old[0],
+        "advantages": advantages[0],
+    }
+    data = tensordict_utils.get_tensordict(
+        {name: jagged([row], layout=torch.jagged) for name, row in rows.items()},
+        {"dp_size": 1, "batch_num_tokens": time, "global_batch_size": 1},
+    )
+    return output, data
+
+
+def two_tokens() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Give new and old log-probabilities and advantages of the two tokens, each `[1, 2]`, float64."""
+    ratios = torch.tensor([RATIOS], dtype=torch.float64)
+    old = torch.full_like(ratios, 0.3).log()
+    return old + ratios.log(), old, torch.tensor([[1.0, -1.0]], dtype=torch.float64)

@@ -1,0 +1,90 @@
+"""`maspo train --engine verl`, `maspo doctor verl` and `maspo data to-verl` as a user types them."""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("typer")
+needs_verl = pytest.mark.skipif(find_spec("verl") is None, reason="verl is not installed")
+
+
+def maspo(*words, **variables):
+    """Run a command where verl does not see TRL; give exit code, output and errors."""
+    # TRL beside verl is refused, rightly; the parity test needs it in the same environment.
+    support = {"VERL_USE_EXTERNAL_MODULES": "verl_support.cpu", "COLUMNS": "200"}
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-m", "maspo", *words], capture_output=True, text=True, timeout=300, check=False,
+        env=os.environ | support | {"PYTHONPATH": path} | variables,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+@needs_verl
+def test_a_dry_run_prints_the_whole_command_and_writes_nothing(tmp_path):
+    out = tmp_path / "run"
+    code, shown, errors = maspo(
+        "train", "dapo-math-r1-qwen-14b", "--engine", "verl", "--nodes", "2", "--gpus-per-node", "8",
+        "--dry-run", "--out", str(out), "--submit", "http://127.0.0.1:8265",
+    )  # fmt: skip
+    assert code == 0, errors
+    assert (
+        "ray job submit --address=http://127.0.0.1:8265 -- python3 -m verl.trainer.main_ppo"
+        in shown
+    )
+    assert "actor_rollout_ref.actor.ppo_mini_batch_size=32" in shown
+    assert "trainer.nnodes=2" in shown and f"data.train_files={out}/data/train.parquet" in shown
+    assert "checked by verl; it would train MASPO()" in shown
+    assert not out.exists()
+
+
+@needs_verl
+def test_one_update_per_rollout_is_warned_of_and_refused_under_strict(tmp_path):
+    words = "train", "quickstart", "--engine", "verl", "--dry-run", "--out", str(tmp_path / "x")
+    words += ("--set", "training.updates_per_rollout=1")
+    code, shown, _ = maspo(*words)
+    assert code == 0 and "warning    with 1 update per rollout every ratio is 1" in shown
+    code, _, errors = maspo(*words, "--strict")
+    assert code == 2 and errors.startswith("maspo: with 1 update per rollout")
+
+
+@needs_verl
+def test_doctor_and_data(tmp_path):
+    code, shown, errors = maspo("doctor", "verl", "gsm8k-smollm2-cpu")
+    assert code == 0, errors
+    assert "would train MASPO(alpha=0.5) as maspo.maspo, 4 updates per rollout" in shown
+    words = "data", "to-verl", "quickstart", "-o", str(tmp_path / "data"), "--set", "data.limit=32"
+    code, shown, errors = maspo(*words)
+    assert code == 0 and "train.parquet: 32 problems" in shown.replace("\n", ""), errors
+    code, _, errors = maspo(*words)
+    assert code == 2 and "exists already" in errors
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "--engine", "vrel"], "the engine must be trl or verl, not vrel"),
+        (["train", "--nodes", "2"], "--nodes is for --engine verl"),
+        (["train", "--dry-run"], "--dry-run is for --engine verl"),
+        (["doctor", "vrel"], "the engine must be trl or verl, not vrel"),
+        (["train", "--engine", "verl", "--backend", "ddp"], "--backend must be one of"),
+    ],
+)
+def test_wrong_words_are_one_sentence(words, message, tmp_path):
+    plain = {"VERL_USE_EXTERNAL_MODULES": ""}
+    out = ["--out", str(tmp_path / "run")] if words[0] == "train" else []
+    code, _, errors = maspo(*words, *out, **plain)
+    assert code == 2 and message in errors
+
+
+@pytest.mark.skipif(find_spec("verl") is not None, reason="verl is installed")
+def test_without_verl_the_command_says_what_to_install(tmp_path):
+    words = "train", "quickstart", "--engine", "verl", "--dry-run", "--out", str(tmp_path / "run")
+    code, _, errors = maspo(*words, VERL_USE_EXTERNAL_MODULES="")
+    assert code == 2 and "verl is not installed; run: pip install 'maspo[verl]'" in errors
+    code, _, errors = maspo("doctor", "verl", VERL_USE_EXTERNAL_MODULES="")
+    assert code == 2 and "verl is not installed" in errors

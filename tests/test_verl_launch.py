@@ -1,0 +1,342 @@
+"""From a recipe to verl's command: what is translated, what is refused, and that verl takes it.
+
+The first part needs no verl. The second composes verl's own configuration where verl is installed.
+"""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import yaml
+
+from maspo import InputError
+from maspo.data import Problem
+from maspo.engines.verl import check_verl_version
+from maspo.engines.verl.export import verl_rows, write_parquet, write_problems
+from maspo.engines.verl.launch import command, printed
+from maspo.engines.verl.reward import compute_score
+from maspo.engines.verl.translate import Cluster, hydra, overrides
+from maspo.recipes import load_recipe, shipped_recipes
+
+FOLDER = Path("/run")
+ACTOR = "actor_rollout_ref.actor"
+needs_verl = pytest.mark.skipif(find_spec("verl") is None, reason="verl is not installed")
+
+
+def translated(recipe="quickstart", *changes, **cluster):
+    """Give the overrides of a recipe as a dictionary of texts."""
+    settings = overrides(load_recipe(recipe, changes), Cluster(**cluster), FOLDER)
+    return dict(text.split("=", 1) for text in settings)
+
+
+def test_the_papers_setup_in_verls_words():
+    found = translated("dapo-math-r1-qwen-7b", gpus_per_node=8, nodes=2, backend="fsdp")
+    expected = {
+        "data.train_batch_size": "512",
+        f"{ACTOR}.ppo_mini_batch_size": "32",  # 16 updates
+        f"{ACTOR}.ppo_epochs": "1",
+        f"{ACTOR}.ppo_micro_batch_size_per_gpu": "4",
+        "actor_rollout_ref.rollout.n": "8",
+        "data.max_prompt_length": "1024",
+        "data.max_response_length": "8192",
+        f"{ACTOR}.optim.lr": "1e-06",
+        f"{ACTOR}.optim.clip_grad": "1.0",
+        f"{ACTOR}.loss_agg_mode": "token-mean",
+        f"{ACTOR}.use_kl_loss": "false",
+        f"{ACTOR}.strategy": "fsdp",
+        "algorithm.adv_estimator": "grpo",
+        "algorithm.norm_adv_by_std_in_grpo": "true",
+        f"+{ACTOR}.policy_loss.objective": "{name:maspo,alpha:0.3}",
+        "actor_rollout_ref.model.path": "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B",
+        "actor_rollout_ref.model.enable_gradient_checkpointing": "true",
+        "actor_rollout_ref.rollout.val_kwargs.n": "32",
+        "trainer.total_training_steps": "100",
+        "trainer.save_freq": "20",
+        "trainer.nnodes": "2",
+        "trainer.n_gpus_per_node": "8",
+        "data.train_files": "/run/data/train.parquet",
+    }
+    assert {key: found[key] for key in expected} == expected
+
+
+def test_every_field_of_a_recipe_changes_the_command_or_is_known_not_to():
+    """A field that was forgotten in the translation would do nothing, silently."""
+    changes = {
+        "name": "other", "seed": "7", "model.source": "owner/name", "model.dtype": "bfloat16",
+        "model.lora": "{rank: 4}", "data.max_prompt_tokens": "99", "objective.alpha": "0.4",
+        "rollout.prompts": "64", "rollout.samples": "16", "rollout.temperature": "0.7",
+        "rollout.top_p": "0.9", "rollout.max_completion_tokens": "99", "training.rollouts": "9",
+        "training.updates_per_rollout": "2", "training.micro_batch": "32",
+        "training.learning_rate": "1e-5", "training.schedule": "cosine", "training.kl": "0.1",
+        "training.weight_decay": "0.1", "training.max_grad_norm": "0.5",
+        "training.reduction": "seq-mean-token-sum-norm", "training.advantages": "center",
+        "training.precision": "float32", "training.gradient_checkpointing": "true",
+        "training.save_every": "3", "evaluation.samples": "3", "evaluation.temperature": "0.5",
+        "evaluation.top_p": "0.5", "reward.time_limit": "9", "reward.workers": "9",
+        "verl": "{trainer.balance_batch: false}",
+    }  # fmt: skip
+    elsewhere = {
+        "about", "rollout.engine",  # --rollout
+        "training.warmup_steps",  # tested below, goes with a schedule
+        "evaluation.batch_size",  # verl's server decides
+        "trl",  # of the other engine; the command says so
+        *(f"{part}.{key}" for part in ("data", "evaluation.data")  # in the files that are written
+          for key in ("source", "split", "limit", "seed", "template", "columns")),
+        "evaluation.data.max_prompt_tokens",
+    }  # fmt: skip
+    fields = load_recipe("quickstart").model_dump()
+
+    def names(section, prefix=""):
+        for key, value in section.items():
+            if isinstance(value, dict) and prefix + key not in ("objective", "trl", "verl"):
+                yield from names(value, f"{prefix}{key}.")
+            else:
+                yield "objective.alpha" if key == "objective" else prefix + key
+
+    assert set(names(fields)) == set(changes) | elsewhere
+    base = translated()
+    for key, value in changes.items():
+        assert translated("quickstart", f"{key}={value}") != base, key
+
+
+@pytest.mark.parametrize(
+    ("changes", "cluster", "message"),
+    [
+        (
+            ["rollout.prompts=6", "training.micro_batch=4"],
+            {},
+            "6 prompts cannot be divided into 4 updates",
+        ),
+        ([], {"gpus_per_node": 3}, "3 processes x micro_batch 64 does not divide"),
+        ([], {"backend": "deepspeed"}, "--backend must be one of fsdp, fsdp2, megatron"),
+        ([], {"rollout": "hf"}, "--rollout must be one of vllm, sglang"),
+        ([], {"nodes": 0}, "must be positive"),
+        (["model.source=x.gguf"], {}, "verl reads no .gguf files"),
+        (["training.advantages=sas"], {}, "earlier rewards of each prompt"),
+        (["training.schedule=linear"], {}, "no linear schedule"),
+        (["training.warmup_steps=5", "training.schedule=cosine"], {}, "must be a multiple of"),
+        (["training.warmup_steps=8"], {}, "warmup_steps do nothing under constant"),
+        (["model.lora={dropout: 0.1}"], {}, "no dropout"),
+        (["model.lora={rank: 4}"], {"backend": "megatron"}, "adapters with megatron"),
+        (["training.precision=float32"], {"backend": "megatron"}, "megatron computes in bfloat16"),
+        (["objective={name: aspo}"], {}, "needs entropies, which verl does not hand"),
+        (["objective={name: clip_cov}"], {"gpus_per_node": 1, "backend": "fsdp"}, None),
+        (
+            ["objective={name: clip_cov}", "training.micro_batch=32"],
+            {},
+            "verl would hand it 32 at a",
+        ),
+        (["verl.data.train_batch_size=9"], {}, "verl.data.train_batch_size is decided by"),
+        (
+            [f"verl.{ACTOR}.policy_loss.objective.alpha=0.5"],
+            {},
+            "is decided by the rest of the recipe",
+        ),
+        (
+            [f"verl.{ACTOR}.fsdp_config.ulysses_sequence_parallel_size=3"],
+            {"gpus_per_node": 4},
+            "4 GPUs cannot be divided into groups of 3",
+        ),
+    ],
+)
+def test_what_cannot_be_translated_is_one_sentence(changes, cluster, message):
+    if message is None:  # one process and one micro-batch: the whole mini-batch
+        assert translated("quickstart", *changes, **cluster)
+        return
+    with pytest.raises(InputError, match=message):
+        translated("quickstart", *changes, **cluster)
+
+
+def test_settings_of_verl_pass_through_and_may_replace_what_is_only_suggested():
+    found = translated(
+        "quickstart",
+        f"verl.{ACTOR}.entropy_coeff=0.001",
+        "verl.trainer.logger=[console, wandb]",
+        "training.schedule=constant_with_warmup",
+        "training.warmup_steps=8",
+    )
+    assert found[f"{ACTOR}.entropy_coeff"] == "0.001"
+    assert found["trainer.logger"] == "[console,wandb]"
+    assert found[f"{ACTOR}.optim.lr_warmup_steps"] == "2"  # verl counts rollouts
+    assert found[f"{ACTOR}.optim.lr_scheduler_type"] == "constant"
+
+
+def test_model_parallel_processes_share_a_micro_batch():
+    key = f"verl.{ACTOR}.megatron.tensor_model_parallel_size"
+    with pytest.raises(InputError, match="2 processes x micro_batch 64 does not divide"):
+        translated("quickstart", gpus_per_node=2, backend="megatron")
+    assert translated("quickstart", f"{key}=2", gpus_per_node=2, backend="megatron")
+
+
+def test_commands_can_be_pasted():
+    settings = ["a.b=1", "+c={name:maspo,alpha:0.5}", "d=it's"]
+    shown = printed(command(settings))
+    echo = subprocess.run(
+        ["bash", "-c", f"printf '%s\\n' {shown}"], capture_output=True, text=True, check=True
+    )
+    assert echo.stdout.splitlines() == [sys.executable, "-m", "verl.trainer.main_ppo", *settings]
+
+
+def test_a_job_for_a_running_cluster():
+    words = command(["a=1"], submit="http://127.0.0.1:8265")
+    assert words[:4] == ["ray", "job", "submit", "--address=http://127.0.0.1:8265"]
+    assert words[4:] == ["--", "python3", "-m", "verl.trainer.main_ppo", "a=1"]
+
+
+def test_the_reward_judges_one_response_with_the_same_keys_for_each():
+    right = compute_score("x", r"so \boxed{42}", "42", {"index": 1}, workers=1)
+    wrong = compute_score("x", r"so \boxed{41}", "42", {"relative": None}, workers=1)
+    empty = compute_score("x", "no idea", "42", workers=1)
+    assert right == {"score": 1.0, "acc": 1.0, "pred": "42", "outcome": "correct"}
+    assert wrong == {"score": 0.0, "acc": 0.0, "pred": "41", "outcome": "wrong"}
+    assert empty == {"score": 0.0, "acc": 0.0, "pred": "", "outcome": "unparsable"}
+
+
+def test_rows_in_verls_schema(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    prompt = ({"role": "user", "content": "2+2"},)
+    problems = [
+        Problem(id="a", prompt=prompt, answer="4"),
+        Problem(id="b", prompt=prompt, answer="9.81", relative=0.01, unit="m/s²"),
+    ]
+    write_parquet(verl_rows(problems, "owner/name", "train"), tmp_path / "x" / "train.parquet")
+    rows = parquet.read_table(tmp_path / "x" / "train.parquet").to_pylist()
+    rules = {"relative": None, "absolute": None, "unit": None}
+    assert rows[0] == {
+        "data_source": "owner/name",
+        "prompt": [{"role": "user", "content": "2+2"}],
+        "ability": "math",
+        "reward_model": {"style": "rule", "ground_truth": "4"},
+        "extra_info": {"split": "train", "index": 0, "id": "a", **rules},
+    }
+    assert rows[1]["extra_info"]["relative"] == 0.01 and rows[1]["extra_info"]["unit"] == "m/s²"
+    with pytest.raises(InputError, match="exists already"):
+        write_parquet([], tmp_path / "x" / "train.parquet")
+
+
+def test_data_of_a_recipe(tmp_path):
+    pytest.importorskip("pyarrow")
+    recipe = load_recipe("quickstart", ["data.limit=40", "evaluation.data.limit=7"])
+    written = write_problems(recipe, tmp_path)
+    assert written == {tmp_path / "train.parquet": 40, tmp_path / "test.parquet": 7}
+    with pytest.raises(InputError, match="takes 32 prompts, but there are only 8 problems"):
+        write_problems(load_recipe("quickstart", ["data.limit=8"]), tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("installed", "message"), [("0.7.0", "verl 0.7.0 is installed, but"), ("0.10.0", "verl==0.9.1")]
+)
+def test_untested_versions_are_refused(installed, message):
+    with pytest.raises(InputError, match=message):
+        check_verl_version(installed)
+
+
+@needs_verl
+@pytest.mark.parametrize("backend", ["fsdp", "fsdp2", "megatron"])
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_verl_composes_and_checks_every_shipped_recipe(name, backend):
+    from maspo.engines.verl.compose import checked_objective, compose_config, updates_per_rollout
+
+    recipe = load_recipe(name)
+    small = recipe.model.source in ("embedded", "HuggingFaceTB/SmolLM2-135M-Instruct")
+    cluster = Cluster(gpus_per_node=1 if small else 8, backend=backend)
+    config = compose_config(overrides(recipe, cluster, FOLDER))
+    assert checked_objective(config) == recipe.make_objective()
+    assert updates_per_rollout(config) == recipe.training.updates_per_rollout
+
+
+@needs_verl
+@pytest.mark.parametrize(
+    "value",
+    [1, 1e-6, True, None, "a b", "it's", r"\boxed{}", "x=1,y", "null", "1e-3", "é", ["a", 1]],
+)
+def test_values_survive_hydras_grammar(value):
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    (parsed,) = OverridesParser.create().parse_overrides([f"key={hydra({'k': value})}"])
+    found = parsed.value()
+    assert {str(k): v for k, v in found.items()} == {"k": value}
+
+
+@needs_verl
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["trainer.total_epoch=1"], "no trainer.total_epoch; did you mean trainer.total_epochs"),
+        ([f"{ACTOR}.policy_loss.alpha=0.5"], "verl's configuration has no"),
+        ([f"+{ACTOR}.policy_loss.my_beta=0.5"], "unexpected keyword argument 'my_beta'"),
+        ([f"+{ACTOR}.policy_loss.objective.alfa=1"], "hyperparameter of maspo 'alfa'"),
+        ([f"{ACTOR}.clip_ratio_high=0.28"], "actor.clip_ratio_high belongs to verl's own"),
+        ([f"{ACTOR}.ppo_mini_batch_size=4096"], "must be >="),
+        (["trainer.use_v1=False"], "verl's old trainer"),
+        (
+            [f"{ACTOR}.policy_loss._target_=verl.workers.config.PolicyLossConfig",
+             f"~{ACTOR}.policy_loss.objective"],
+            "vanilla is verl's own loss",
+        ),
+        (
+            [f"{ACTOR}.policy_loss._target_=verl.workers.config.PolicyLossConfig",
+             f"~{ACTOR}.policy_loss.objective", f"{ACTOR}.policy_loss.loss_mode=mapso"],
+            "verl has no policy loss 'mapso'; did you mean 'maspo'",
+        ),
+    ],
+)  # fmt: skip
+def test_what_verl_would_stumble_over_is_said_before_ray(settings, message):
+    from maspo.engines.verl.compose import checked_objective, compose_config
+
+    base = overrides(load_recipe("quickstart"), Cluster(), FOLDER)
+    with pytest.raises(InputError, match=message):
+        checked_objective(compose_config([*base, *settings]))
+
+
+@needs_verl
+def test_the_command_of_the_authors_release_needs_few_changes():
+    """Their eight lines with a + each, and one line more."""
+    import maspo
+    from maspo.engines.verl.compose import checked_objective, compose_config
+
+    theirs = {
+        "ratio_mode": "maspo", "maspo_sigma_base": 1.0, "maspo_alpha": 0.5, "maspo_beta_pos": 0.03,
+        "maspo_beta_neg": 0.03, "maspo_sigma_high": 10.0, "maspo_adv_low": 0.1, "maspo_adv_high": 10.0,
+    }  # fmt: skip
+    config = compose_config(
+        [
+            "algorithm.adv_estimator=grpo",
+            "data.train_batch_size=1024",
+            f"{ACTOR}.ppo_mini_batch_size=256",
+            f"{ACTOR}.ppo_micro_batch_size_per_gpu=8",
+            "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=8",
+            "actor_rollout_ref.rollout.name=vllm",
+            "actor_rollout_ref.rollout.n=5",
+            f"{ACTOR}.policy_loss._target_=maspo.engines.verl.settings.MASPOPolicyLossConfig",
+            *(f"+{ACTOR}.policy_loss.ratio_clip.{key}={value}" for key, value in theirs.items()),
+        ]
+    )
+    assert checked_objective(config) == maspo.MASPO(alpha=0.5)
+
+
+@needs_verl
+@pytest.mark.parametrize("objective", ["{name: maspo, alpha: 0.5}", "{name: gspo}", "{name: dro}"])
+def test_doctor_says_what_a_run_would_train(objective, monkeypatch):
+    from maspo.engines.verl.probe import report
+
+    monkeypatch.setenv("VERL_USE_EXTERNAL_MODULES", "maspo.engines.verl.plugin")
+    recipe = load_recipe("quickstart", [f"objective={objective}", "training.micro_batch=8"])
+    lines = list(report(recipe))
+    assert f"would train {recipe.make_objective()} as maspo." in lines[-1]
+    assert "4 updates per rollout" in lines[-1]
+    name = yaml.safe_load(objective)["name"]
+    assert any(line.startswith("losses of verl:") for line in lines)
+    assert any("verl's vanilla gives 0.0000, 0.0000" in line for line in lines), name
+
+
+@needs_verl
+def test_a_plug_in_that_verls_processes_would_not_load(monkeypatch):
+    from maspo.engines.verl.launch import check_entry_point
+
+    monkeypatch.setenv("VERL_USE_EXTERNAL_PLUGINS", "none")
+    monkeypatch.delenv("VERL_USE_EXTERNAL_MODULES", raising=False)
+    with pytest.raises(InputError, match="verl's processes would not load our plug-in"):
+        check_entry_point()

@@ -1,0 +1,78 @@
+"""verl's processes for real, without a GPU: Ray, gloo and FSDP2 in place of NCCL and CUDA.
+
+What verl lacks for that is in `verl_support`. Every part runs in a process of its own, for verl reads
+its environment once, and within a time limit, for a worker that dies can leave others waiting.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("verl", reason="verl is not installed")
+
+from verl_support import updates
+
+from maspo import make_objective, policy_loss
+
+SUPPORT = Path(__file__).parent / "verl_support"
+
+
+def run(script, *arguments, limit):
+    """Run a script of `verl_support`; its output is shown where it fails."""
+    path = os.pathsep.join([str(SUPPORT.parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, str(SUPPORT / script), *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, timeout=limit,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    return done.stdout
+
+
+def plain_updates():
+    """Take the same updates as `verl_support.updates` with the library and plain PyTorch alone."""
+    from transformers import AutoModelForCausalLM
+
+    from maspo.models import EMBEDDED
+
+    rows = updates.responses()
+    old = updates.old_log_probs(rows)
+    model = AutoModelForCausalLM.from_pretrained(EMBEDDED, dtype=torch.float32)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=updates.LEARNING_RATE, weight_decay=0.0)
+    for _ in updates.MICRO:
+        result = policy_loss(
+            updates.log_probs(model, rows), old, rows["advantages"], rows["response_mask"],
+            objective=make_objective(**updates.OBJECTIVE),
+            rollout_weights=rows["rollout_is_weights"],
+        )  # fmt: skip
+        optimizer.zero_grad()
+        result.loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        metrics = {f"actor/{name}": float(mean) for name, mean in result.metrics.items()}
+        yield {"loss": result.loss.item(), "grad_norm": norm.item(), **metrics}
+
+
+def test_updates_in_ray_workers_are_those_of_plain_pytorch(tmp_path):
+    run("updates.py", tmp_path / "found.json", limit=300)
+    found = json.loads((tmp_path / "found.json").read_text())
+    exact = ("gate_mean", "gate_active", "ratio_mean", "effective_ratio_mean", "grad_mass_vs_clip")
+    for step, expected in enumerate(plain_updates()):
+        for world in ("1", "2"):
+            verls = found[world][step]
+            for key in ("loss", "grad_norm", *(f"actor/maspo/{name}" for name in exact)):
+                assert verls[key] == pytest.approx(expected[key], rel=2e-5, abs=2e-6), (world, key)
+    first, _, last = found["1"]
+    assert abs(last["loss"] - first["loss"]) > 0.01  # the weights did change
+
+
+def test_a_loss_is_registered_in_every_ray_worker_and_an_unknown_one_is_an_error():
+    out = json.loads(run("registry.py", limit=200).splitlines()[-1])
+    assert out["maspo"] == "maspo" and out["maspo.gspo"] == "gspo"
+    assert "Unsupported loss mode: no_such_loss" in out["no_such_loss"]
+    assert out["pid"] != out["driver"]
