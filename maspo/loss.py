@@ -89,11 +89,11 @@ def policy_loss(
         terms = objective.terms(batch)
         weights, slopes, values = terms.weights, terms.slopes(batch.advantages), terms.surrogate
         if rollout_weights is not None:
-            correction = only(rollout_weights, batch.mask)
+            correction = only(rollout_weights, batch.kept)
             weights, slopes, values = (x * correction for x in (weights, slopes, values))
         metrics = gate_metrics(batch, terms) if diagnostics else {}
         if kl is not None and ref_log_probs is not None:
-            divergence, pull = (only(x, batch.mask) for x in kl.terms(batch, ref_log_probs))
+            divergence, pull = (only(x, batch.kept) for x in kl.terms(batch, ref_log_probs))
             values, slopes = values - kl.coef * divergence, slopes - kl.coef * pull
             if diagnostics:
                 metrics["maspo/kl"] = mean_over(divergence, batch.mask)

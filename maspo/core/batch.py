@@ -73,7 +73,7 @@ class TokenBatch:
                 expected = list(log_probs.shape)
                 raise ValueError(f"{name} must be {expected}, not {list(tensor.shape)}")
         kept = prepared(mask, log_probs)
-        return cls(
+        batch = cls(
             log_probs=finite(log_probs, kept),
             old_log_probs=finite(old_log_probs, kept),
             advantages=only(advantages, kept),
@@ -81,6 +81,13 @@ class TokenBatch:
             entropies=None if entropies is None else only(entropies, kept),
             sum_over_processes=sum_over_processes,
         )
+        vars(batch)["kept"] = kept  # made already
+        return batch
+
+    @cached_property
+    def kept(self) -> Tensor:
+        """The mask as `select.only` takes it fastest, `[batch, time]`."""
+        return prepared(self.mask, self.log_probs)
 
     @cached_property
     def log_ratio(self) -> Tensor:
@@ -117,7 +124,7 @@ class TokenBatch:
 
     def spread(self, x: Tensor) -> Tensor:
         """Give every token the value of its sequence, `[batch, 1]` to `[batch, time]`."""
-        return only(x.expand_as(self.log_probs), self.mask)
+        return only(x.expand_as(self.log_probs), self.kept)
 
     def pooled(self) -> TokenBatch:
         """Return the batch in which every token carries the mean log-probabilities of its sequence.

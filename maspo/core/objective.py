@@ -49,8 +49,7 @@ class Terms:
         return batch.ratio if self.ratios is None else self.ratios
 
     def only(self, keep: Tensor) -> Terms:
-        """Silence the tokens outside `keep`, bool and broadcastable to `[batch, time]`."""
-        keep = prepared(keep, self.weights)
+        """Silence the tokens outside `keep`: bool `[batch, time]`, or what `prepared` made of it."""
         offsets = None if self.offsets is None else only(self.offsets, keep)
         weights = only(self.weights, keep)
         surrogate = only(self.surrogate, keep)
@@ -132,13 +131,15 @@ class Objective(ABC):
         for name in self.inputs:
             if getattr(batch, name) is None:
                 raise InputError(f"{type(self).__name__} needs {name}, and none were given")
-        batch = replace(batch, max_log_ratio=self.max_log_ratio)
-        terms, keep = self.token_terms(batch), batch.mask
+        if batch.max_log_ratio != self.max_log_ratio:
+            batch = replace(batch, max_log_ratio=self.max_log_ratio)
+        terms, keep = self.token_terms(batch), batch.kept
         if self.cap is not None:
             terms = capped(terms, batch, self.cap, self.soft_cap)
         if self.off_policy_threshold is not None:
             drift = -batch.sequence_mean(batch.log_ratio)
-            keep = keep & ~((batch.advantages < 0) & (drift > self.off_policy_threshold))
+            dropped = (batch.advantages < 0) & (drift > self.off_policy_threshold)
+            keep = prepared(batch.mask & ~dropped, batch.log_probs)
         return terms.only(keep)
 
     def outline(self) -> dict[str, str]:

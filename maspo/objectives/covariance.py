@@ -25,7 +25,7 @@ def covariances(batch: TokenBatch) -> Tensor:
     count, *totals = batch.total(torch.stack([x.to(batch.log_probs) for x in sums]))
     mean_a, mean_l = (x / count.clamp(min=1) for x in totals)
     product = (batch.advantages - mean_a) * (batch.log_probs - mean_l)
-    return only(product, batch.mask)
+    return only(product, batch.kept)
 
 
 def share(batch: TokenBatch, fraction: float) -> int:

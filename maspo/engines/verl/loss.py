@@ -82,7 +82,7 @@ class VerlLoss:
             slopes, values = terms.slopes(batch.advantages), terms.surrogate
             metrics = gate_metrics(batch, terms) | clip_metrics(batch, terms)
             if rollout_is_weights is not None:
-                correction = only(rollout_is_weights, batch.mask)
+                correction = only(rollout_is_weights, batch.kept)
                 slopes, values = slopes * correction, values * correction
         loss = agg_loss(
             loss_mat=-carry(values, slopes, log_prob),
