@@ -1,4 +1,4 @@
-"""The one exception a user can cause."""
+"""The one exception a user can cause, and the one that a run can end with."""
 
 import difflib
 from collections.abc import Iterable
@@ -6,6 +6,10 @@ from collections.abc import Iterable
 
 class InputError(ValueError):
     """Something the user gave cannot be used; the message says in one sentence what, and how to mend it."""
+
+
+class RunError(RuntimeError):
+    """A run cannot go on; the message says in one sentence why, and what is left of it."""
 
 
 def unknown(kind: str, given: str, known: Iterable[str]) -> InputError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import warnings
 from pathlib import Path
@@ -10,7 +11,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from maspo.errors import InputError
+from maspo.cli import compare, data, evaluate, verl
+from maspo.cli.explore import explore
+from maspo.cli.replay import replay
+from maspo.cli.report import report
+from maspo.errors import InputError, RunError
 from maspo.lab.folder import RunFolder
 
 app = typer.Typer(
@@ -20,6 +25,16 @@ app = typer.Typer(
     help="MASPO and its rivals: train language models with verifiable rewards, and see what it did.",
 )
 console = Console()
+WRITING = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EFBIG,
+    errno.EIO,
+)
+"""What the system says where a file cannot be written."""
 
 RecipeName = Annotated[str, typer.Argument(help="A YAML file, or one of `maspo recipes`.")]
 Settings = Annotated[
@@ -35,24 +50,51 @@ def train(
     recipe: RecipeName = "quickstart",
     set_: Settings = None,
     out: Annotated[
-        str | None, typer.Option(help="Folder of the run; it must be empty or new.")
+        str | None, typer.Option(help="Folder of the run: new, empty, or with this run unfinished.")
     ] = None,
     strict: Annotated[bool, typer.Option(help="Refuse what is otherwise only warned of.")] = False,
+    engine: Annotated[str, typer.Option(help="trl, on one machine, or verl, on many.")] = "trl",
+    nodes: verl.Nodes = None,
+    gpus_per_node: verl.Gpus = None,
+    backend: verl.Backend = None,
+    rollout: verl.Sampler = None,
+    submit: verl.Submit = None,
+    dry_run: verl.DryRun = False,
 ) -> None:
     """Evaluate, train, evaluate again; without arguments the quickstart, on any computer."""
     from maspo.recipes import load_recipe, plan
 
+    check_engine(engine)
     chosen = load_recipe(recipe, set_ or [])
+    options = verl.Options(
+        nodes=nodes,
+        gpus_per_node=gpus_per_node,
+        backend=backend,
+        rollout=rollout,
+        submit=submit,
+        dry_run=dry_run,
+    )
+    if engine == "verl":
+        verl.train(chosen, RunFolder.choose(out, chosen.name), options, strict=strict)
+        return
+    options.refuse()
     folder, processes = choose_folder(out, chosen.name), int(os.environ.get("WORLD_SIZE", "1"))
     for line in plan(chosen, processes):
         console.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
     quiet()
     from maspo.lab.console import Screen
     from maspo.lab.run import run_recipe
+    from maspo.lab.stopping import Stopped
 
-    path = run_recipe(chosen, folder, Screen(console), strict=strict)
+    try:
+        path = run_recipe(chosen, folder, Screen(console), strict=strict)
+    except Stopped as stopped:
+        console.print(stopped.sentence, highlight=False, markup=False, soft_wrap=True)
+        raise
+    except OSError as error:
+        raise unwritable(error, folder.path) from error
     console.print(
-        f"\nrun folder [bold]{path}[/bold], report {path / 'report.html'}", highlight=False
+        f"\nrun folder {path}, report {path / 'report.html'}", highlight=False, markup=False
     )
 
 
@@ -94,8 +136,17 @@ def objectives(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    engine: Annotated[str, typer.Argument(help="trl or verl.")] = "trl",
+    recipe: Annotated[str, typer.Argument(help="verl: the recipe to compose.")] = "quickstart",
+) -> None:
     """Check versions and devices, and prove on two tokens which objective is live."""
+    check_engine(engine)
+    if engine == "verl":
+        from maspo.recipes import load_recipe
+
+        verl.doctor(load_recipe(recipe))
+        return
     quiet()
     from maspo.cli.doctor import examine
 
@@ -103,16 +154,43 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
+app.command("eval")(evaluate.evaluate)
+app.command()(evaluate.score)
+app.command()(report)
+app.command()(explore)
+app.command()(replay)
+app.command()(compare.compare)
+app.command()(compare.ablate)
+app.add_typer(data.app, name="data")
+data.app.command("to-verl")(verl.to_verl)
+
+
+def check_engine(engine: str) -> None:
+    """Raise InputError for an engine that is neither of the two."""
+    if engine not in ("trl", "verl"):
+        raise InputError(f"the engine must be trl or verl, not {engine}")
+
+
 def choose_folder(out: str | None, name: str) -> RunFolder:
     """Choose the folder of a run; under several processes only the first looks whether it is free."""
     if os.environ.get("WORLD_SIZE", "1") == "1":
-        return RunFolder.choose(out, name)
+        return RunFolder.choose(out, name, unfinished=True)
     if out is None:
         raise InputError("several processes train: give --out, so that all know the folder")
     if os.environ.get("RANK", "0") == "0":
-        return RunFolder.choose(out, name)
+        return RunFolder.choose(out, name, unfinished=True)
     console.quiet = True
     return RunFolder(Path(out))
+
+
+def unwritable(error: OSError, folder: Path) -> Exception:
+    """Say in one sentence that a disk is full or a folder closed; other errors are ours, and stay."""
+    if error.errno not in WRITING:
+        return error
+    return RunError(
+        f"{error.filename or folder} cannot be written: {error.strerror}; what is on file is whole, and "
+        "the same command goes on when that is mended"
+    )
 
 
 def quiet() -> None:
@@ -125,4 +203,6 @@ def quiet() -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    warnings.showwarning = lambda message, *_: console.print(f"warning: {message}", style="yellow")
+    warnings.showwarning = lambda message, *_: console.print(
+        f"warning: {message}", style="yellow", markup=False
+    )

@@ -14,7 +14,10 @@ def read_file(path: Path) -> list[dict[str, Any]]:
     """Read a .jsonl, .json (a list of objects) or .parquet file; InputError names what is wrong."""
     if not path.is_file():
         raise InputError(f"there is no file {path}")
-    rows = _READERS[path.suffix](path)
+    try:
+        rows = _READERS[path.suffix](path)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from None
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
             raise InputError(f"{path}, row {number}: expected an object, not {row!r:.80}")

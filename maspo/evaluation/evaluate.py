@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from maspo.data import Problem
+from maspo.evaluation.journal import journal
 from maspo.evaluation.scores import Judged, benchmark_scores, compare
 from maspo.rewards import Verifier
 from maspo.sampling import Settings, draw
@@ -75,8 +78,13 @@ def evaluate(
     batch_size: int,
     seed: int,
     progress: Callable[[int], None] | None = None,
+    kept_in: Path | None = None,
 ) -> Evaluation:
-    """Sample each problem `samples` times and verify the answers; see `Settings` of maspo.sampling."""
+    """Sample each problem `samples` times and verify the answers; see `Settings` of maspo.sampling.
+
+    Samples are kept in the file `kept_in` as they are drawn, and those that it holds are not drawn
+    again; it is removed at the end.
+    """
     from maspo.sampling.with_transformers import TransformersSampler
 
     settings = Settings(
@@ -87,7 +95,10 @@ def evaluate(
         batch_size=batch_size,
         seed=seed,
     )
-    drawn = draw(TransformersSampler(model, tokenizer), problems, settings, progress)
+    sampler: Any = TransformersSampler(model, tokenizer)
+    keeping = journal(sampler, kept_in, problems, samples) if kept_in else nullcontext(sampler)
+    with keeping as sampler:
+        drawn = draw(sampler, problems, settings, progress)
     asked = [problem for problem in problems for _ in range(samples)]
     verdicts = verifier.verify([s.text for s in drawn], [p.gold for p in asked])
     lines = [

@@ -87,6 +87,8 @@ def _parse(line: bytes, where: str) -> tuple[str, Sample]:
         sample = Sample(**fields)
     except (ValueError, TypeError, KeyError, AttributeError):
         raise InputError(f"{where} is not a sample: {line[:60]!r}") from None
+    if type(name) is not str:
+        raise InputError(f"{where}: benchmark must be of type str: {name!r:.60}")
     for key, kind in _TYPES.items():
         if type(fields[key]) is not kind:
             raise InputError(f"{where}: {key} must be of type {kind.__name__}: {fields[key]!r:.60}")

@@ -26,7 +26,10 @@ def load_model(source: str, dtype: str = "float32") -> tuple[Any, Any]:
     tokenizer = load_tokenizer(source)
     place, extra = _locate(source)
     with _loading(source):
-        model = AutoModelForCausalLM.from_pretrained(place, dtype=getattr(torch, dtype), **extra)
+        safe = {} if extra else {"use_safetensors": True}  # never a pickle
+        model = AutoModelForCausalLM.from_pretrained(
+            place, dtype=getattr(torch, dtype), **extra, **safe
+        )
     if extra:
         _forget_quantization(model)
     return model, tokenizer

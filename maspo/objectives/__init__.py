@@ -83,8 +83,8 @@ OBJECTIVES = WithPlugins(BUILT_IN)
 
 def make_objective(name: str, **hyperparameters: Any) -> Objective:
     """Make the objective called `name`; InputError for an unknown name or hyperparameter."""
-    if name not in OBJECTIVES:
-        raise unknown("objective", name, OBJECTIVES)
+    if not isinstance(name, str) or name not in OBJECTIVES:
+        raise unknown("objective", str(name), OBJECTIVES)
     known = [f.name for f in fields(OBJECTIVES[name])]
     for key in hyperparameters:
         if key not in known:

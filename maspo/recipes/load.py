@@ -38,7 +38,7 @@ def load_recipe(source: str, settings: Iterable[str] = ()) -> Recipe:
         raise InputError(f"there is no recipe file {source}")
     try:
         content = yaml.load(path.read_text("utf-8"), _Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{source} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise InputError(f"{source} must hold keys and values, not a {type(content).__name__}")
@@ -57,7 +57,10 @@ def parse_recipe(content: dict[str, Any]) -> Recipe:
 
 def dump_recipe(recipe: Recipe) -> str:
     """Write a recipe as YAML, every default spelled out."""
-    return yaml.safe_dump(recipe.model_dump(), sort_keys=False, allow_unicode=True)
+    content = recipe.model_dump()
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    # Characters such as U+0085 end lines in YAML, and come back only where they are escaped.
+    return text if yaml.safe_load(text) == content else yaml.safe_dump(content, sort_keys=False)
 
 
 class _Loader(yaml.SafeLoader):
@@ -80,8 +83,13 @@ def _apply(content: dict[str, Any], item: str) -> None:
         content = content.setdefault(section, {})
         if not isinstance(content, dict):
             raise InputError(f"{key}: {section} is no section")
+    content[last] = read_value(value, item)
+
+
+def read_value(text: str, item: str) -> Any:
+    """Read one value as YAML; `item` is what an InputError quotes."""
     try:
-        content[last] = yaml.load(value, _Loader)
+        return yaml.load(text, _Loader)
     except yaml.YAMLError:
         raise InputError(f"the value in {item!r} is not YAML") from None
 

@@ -99,8 +99,19 @@ class Training(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the arithmetic; auto is bfloat16 on GPUs that have it."""
     gradient_checkpointing: bool = False
-    save_every: Count | None = None
-    """Rollouts between checkpoints; none are kept without it."""
+    save_every: Count | None = 10
+    """Rollouts between checkpoints, from which an interrupted run goes on; none are written without it."""
+    keep: Annotated[int, Field(ge=0)] = 0
+    """Checkpoints left when the run is over, the newest; while it goes on there are at least two."""
+
+    save_tokens: Annotated[int, Field(ge=0)] = 8
+    """Updates whose tokens are kept, spread over the run, for `maspo replay` and the report; about 140 kB
+    each. TRL only."""
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return self.rollouts * self.updates_per_rollout
 
 
 class Evaluation(Section):
@@ -139,6 +150,8 @@ class Recipe(Section):
     reward: Reward = Reward()
     trl: dict[str, Any] = {}
     """Any further setting of TRL's GRPOConfig, by its name there."""
+    verl: dict[str, Any] = {}
+    """Any further setting of verl, by its dotted name there; one that verl does not have yet, with +."""
 
     def make_objective(self) -> Objective:
         """Make the objective; InputError where its name or a hyperparameter is wrong."""

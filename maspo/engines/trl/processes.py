@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from accelerate import PartialState
-from accelerate.utils import DistributedType
+from accelerate.utils import DistributedType, broadcast_object_list
 
 from maspo.errors import InputError
 
@@ -30,6 +32,10 @@ class Processes:
     def first(self) -> bool:
         """Whether this is the one that evaluates, writes and speaks."""
         return self._state.is_main_process
+
+    def share(self, value: Any) -> Any:
+        """Give every process the value that the first one has."""
+        return broadcast_object_list([value])[0]
 
     def wait(self) -> None:
         """Wait until all processes are here."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -24,15 +24,17 @@ from maspo.core.advantages import ADVANTAGES, estimate_advantages
 from maspo.core.batch import MAX_LOG_RATIO, TokenBatch
 from maspo.core.diagnostics import Mean, gate_metrics
 from maspo.core.objective import Terms
-from maspo.engines.trl.collapse import CollapseWarning
+from maspo.engines.trl.collapse import CollapseWarning, StallWarning
 from maspo.engines.trl.config import SCALE_REWARDS, MASPOConfig
 from maspo.engines.trl.fast import FastTrainer
+from maspo.engines.trl.guarded import GuardedTrainer, shown
+from maspo.engines.trl.lasting import LastingTrainer
 from maspo.errors import InputError
 from maspo.loss import carry
 from maspo.sampling.group import complete_rows
 
 
-class MASPOTrainer(FastTrainer):
+class MASPOTrainer(GuardedTrainer, LastingTrainer, FastTrainer):
     """Trains with `args.objective`; everything else is GRPOTrainer.
 
     Logs what the gate did under `maspo/...` (see `maspo.core.diagnostics.gate_metrics`), exact over
@@ -67,6 +69,7 @@ class MASPOTrainer(FastTrainer):
         """Take what GRPOTrainer takes, with a MASPOConfig for `args`."""
         if not isinstance(args, MASPOConfig):
             raise InputError(f"args must be a MASPOConfig, not {type(args).__name__}")
+        self.token_sink: Callable[[int, TokenBatch, Tensor], None] | None = None
         self._loss_inputs: dict[str, Any] | None = None
         self._gate_totals: dict[str, dict[str, Mean]] = {"train": {}, "eval": {}}
         super().__init__(model, reward_funcs, args, **kwargs)
@@ -74,6 +77,7 @@ class MASPOTrainer(FastTrainer):
         for advice in args.objective.advice(parameters=self.model.num_parameters()):
             args.complain(advice)
         self.add_callback(CollapseWarning(args.objective.when_unstable))
+        self.add_callback(StallWarning(args.objective.when_unstable))
 
     def _compute_loss(self, model: Any, inputs: Mapping[str, Any]) -> Tensor:
         # A copy, because a generation batch is used again in every iteration on it.
@@ -121,6 +125,8 @@ class MASPOTrainer(FastTrainer):
         low = cut & (batch.advantages < 0) & (batch.ratio < 1)
         high = cut & (batch.advantages > 0) & (batch.ratio > 1)
         self._cut = low, high, batch.mask
+        if self.token_sink is not None and self._mode == "train" and self._live is not None:
+            self.token_sink(self.state.global_step, batch, self._live)
 
     def _correct_clip_ratios(self) -> None:
         """Put the tokens that the objective cut off in place of those that TRL's open clip did not."""
@@ -168,14 +174,20 @@ class MASPOTrainer(FastTrainer):
         ):
             return complete_rows(model, prompt_ids, self.generation_config), None
 
-    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
-        rewards = super()._calculate_rewards(*args, **kwargs)
+    def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, *rest: Any) -> Tensor:
+        rewards = super()._calculate_rewards(inputs, prompts, completions, *rest)
         # None of one function among several abstains; a row without any reward spoils its group.
         lost = rewards.isnan().all(1) | rewards.isinf().any(1)
         if lost.any():
             row = int(lost.nonzero()[0])
             given = dict(zip(self.reward_func_names, rewards[row].tolist(), strict=True))
-            raise InputError(f"completion {row} of the batch has no finite reward: {given}")
+            here = row - self.accelerator.process_index * len(completions)
+            sample = (
+                f", {shown(completions[here])} to {shown(prompts[here])}"
+                if 0 <= here < len(completions)
+                else ""
+            )
+            raise InputError(f"completion {row} of the batch{sample} has no finite reward: {given}")
         self._rewards = rewards
         return rewards
 
@@ -188,7 +200,7 @@ class MASPOTrainer(FastTrainer):
 
     def _replace_advantages(self, output: dict[str, Any], name: str) -> None:
         """Put the advantages of one of our estimators in place of TRL's, in the batch and in the log."""
-        samples = self.num_generations if self._mode == "train" else self.num_generations_eval
+        samples: Any = self.num_generations if self._mode == "train" else self.num_generations_eval
         # As TRL: a function that abstains from a completion, with NaN, adds nothing to its reward.
         rewards = (self._rewards * self.reward_weights.to(self._rewards.device)).nansum(1)
         lengths = None
@@ -204,6 +216,16 @@ class MASPOTrainer(FastTrainer):
         for _ in range(min(len(advantages), len(logged))):
             logged.pop()
         logged.extend(advantages.tolist())
+
+    def _unlogged(self) -> dict[str, Any]:
+        gate = {
+            name: (mean.total, mean.weight) for name, mean in self._gate_totals["train"].items()
+        }
+        return {**super()._unlogged(), "gate": gate}
+
+    def _restore(self, unlogged: dict[str, Any]) -> None:
+        super()._restore(unlogged)
+        self._gate_totals["train"] = {name: Mean(*sums) for name, sums in unlogged["gate"].items()}
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the gate's metrics, pooled over micro-batches and processes, to the log."""

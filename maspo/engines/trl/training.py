@@ -13,6 +13,7 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from transformers.trainer_utils import set_seed
 
+from maspo.core.batch import TokenBatch
 from maspo.data import Problem
 from maspo.engines.trl.config import LOSS_TYPES, MASPOConfig
 from maspo.engines.trl.trainer import MASPOTrainer
@@ -20,6 +21,7 @@ from maspo.errors import InputError, unknown
 from maspo.recipes.schema import Lora, Recipe, check_division
 
 Sink = Callable[[dict[str, Any]], None]
+TokenSink = Callable[[int, TokenBatch, torch.Tensor], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,7 @@ def trl_config(recipe: Recipe, folder: Path, *, strict: bool = False) -> MASPOCo
         "top_p": rollout.top_p,
         "max_completion_length": rollout.max_completion_tokens,
         "use_vllm": rollout.engine == "vllm",
-        "max_steps": training.rollouts * training.updates_per_rollout,
+        "max_steps": training.steps,
         "updates_per_rollout": training.updates_per_rollout,
         "num_iterations": 1,
         "per_device_train_batch_size": training.micro_batch,
@@ -70,6 +72,7 @@ def trl_config(recipe: Recipe, folder: Path, *, strict: bool = False) -> MASPOCo
         "gradient_checkpointing": training.gradient_checkpointing,
         "save_strategy": "steps" if training.save_every else "no",
         "save_steps": (training.save_every or 1) * training.updates_per_rollout,
+        "save_total_limit": max(2, training.keep),
         "disable_tqdm": True,
         "dataloader_pin_memory": torch.cuda.is_available(),
         "logging_steps": 1,
@@ -111,11 +114,16 @@ def train(
     sink: Sink,
     *,
     strict: bool = False,
+    resume: Path | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    tokens: TokenSink | None = None,
 ) -> Trained:
     """Train `model` on `problems` by the recipe; every logged line goes to `sink`.
 
     A line holds TRL's metrics and ours, `step` and `seconds` since the start. Checkpoints go to
-    `folder` where the recipe asks for them.
+    `folder` where the recipe asks for them; training goes on from that in `resume`. When `stop`
+    becomes true, in any process, the step under way is finished and a checkpoint written. `tokens` gets
+    every micro-batch of training, with the steps taken before it and its rows that were scored.
     """
     set_seed(recipe.seed)
     args = trl_config(recipe, folder, strict=strict)
@@ -126,15 +134,16 @@ def train(
         args,
         train_dataset=Dataset.from_list(rows_of(problems)),
         processing_class=tokenizer,
-        callbacks=[_Lines(sink)],
+        callbacks=[_Lines(sink), _Stop(stop)],
         peft_config=_peft_config(lora) if lora else None,
     )
+    trainer.token_sink = tokens
     # The sink shows what the printing callback would.
     from transformers.trainer_callback import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
     started = time.perf_counter()
-    trainer.train()
+    trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
     seconds = time.perf_counter() - started
     trained = trainer.accelerator.unwrap_model(trainer.model)
     if lora:
@@ -168,6 +177,20 @@ class _Lines(TrainerCallback):
         if state.is_world_process_zero and logs and "loss" in logs:
             seconds = time.perf_counter() - self.started
             self.sink({"step": state.global_step, "seconds": seconds, **logs})
+
+
+class _Stop(TrainerCallback):
+    """Ends training with a checkpoint after the step in which a process was asked to stop."""
+
+    def __init__(self, stop: Callable[[], bool]) -> None:
+        self.stop = stop
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        asked: Any = torch.tensor(float(self.stop()), device=args.device)
+        if args.world_size > 1:
+            torch.distributed.all_reduce(asked)
+        if asked:
+            control.should_save = control.should_training_stop = True
 
 
 def _peft_config(lora: Lora) -> Any:

@@ -1,0 +1,121 @@
+"""Checkpoint folders that can be trusted: whole or absent, checksummed, bounded in number."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import warnings
+from pathlib import Path
+
+from maspo.errors import InputError
+
+CHECKSUMS = "checksums.json"
+"""File of a checkpoint that names all its other files with their SHA-256."""
+
+WRITING = ".writing"
+"""Folder beside the checkpoints in which one is written, and in which an old one is removed."""
+
+_PREFIX = "checkpoint-"
+
+
+def publish(written: Path, place: Path) -> None:
+    """Make a written checkpoint durable, then give it its name in one step.
+
+    A process that is killed, or a machine that loses power, leaves `place` whole or absent.
+    """
+    files = _files(written)
+    sums = {str(file.relative_to(written)): _sha256(file) for file in files}
+    (written / CHECKSUMS).write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
+    for file in (*files, written / CHECKSUMS, *(one for one in written.rglob("*") if one.is_dir())):
+        sync(file)
+    sync(written)
+    _discard(place)
+    written.rename(place)
+    sync(place.parent)
+
+
+def flaw(place: Path) -> str | None:
+    """Say what is wrong with a checkpoint; None where every file is as it was written."""
+    try:
+        sums = json.loads((place / CHECKSUMS).read_text(encoding="utf-8"))
+        for name, digest in sums.items():
+            if not (place / name).is_file():
+                return f"{name} is missing"
+            if _sha256(place / name) != digest:
+                return f"{name} is not what was written"
+    except (OSError, ValueError, AttributeError):
+        return f"{CHECKSUMS} cannot be read"
+    return None
+
+
+def last_good(folder: Path) -> Path | None:
+    """Give the newest undamaged checkpoint under `folder`, and warn of damaged ones that are newer."""
+    for place in reversed(checkpoints(folder)):
+        wrong = flaw(place)
+        if wrong is None:
+            return place
+        warnings.warn(f"{place} is damaged and passed over: {wrong}", stacklevel=2)
+    return None
+
+
+def check(place: Path) -> Path:
+    """Give `place` back; InputError where it is no undamaged checkpoint."""
+    wrong = flaw(place)
+    if wrong is not None:
+        raise InputError(f"{place} is no checkpoint to continue from: {wrong}")
+    return place
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """List the checkpoints under `folder`, the oldest first."""
+    return sorted(
+        (p for p in folder.glob(f"{_PREFIX}*") if p.name.removeprefix(_PREFIX).isdigit()),
+        key=step_of,
+    )
+
+
+def step_of(place: Path) -> int:
+    """Give the number of optimizer steps that a checkpoint was written after."""
+    return int(place.name.removeprefix(_PREFIX))
+
+
+def keep_last(folder: Path, count: int) -> None:
+    """Remove all checkpoints under `folder` but the newest `count`."""
+    found = checkpoints(folder)
+    for place in found[: max(0, len(found) - count)]:
+        _discard(place)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed process left half written or half removed."""
+    shutil.rmtree(folder / WRITING, ignore_errors=True)
+
+
+def sync(path: Path) -> None:
+    """Have a file or a folder written to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _discard(place: Path) -> None:
+    """Remove a checkpoint; what is killed on the way is no checkpoint any more."""
+    if place.exists():
+        grave = place.parent / WRITING / f"old-{place.name}"
+        grave.parent.mkdir(exist_ok=True)
+        shutil.rmtree(grave, ignore_errors=True)
+        place.rename(grave)
+        shutil.rmtree(grave)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.is_file())
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -1,0 +1,341 @@
+"""Training that is cut off and goes on ends as training that was not, bit for bit."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from itertools import count, pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import maspo
+from maspo.data import load_problems
+from maspo.engines.trl import checkpoint
+from maspo.engines.trl.collapse import CollapseWarning
+from maspo.engines.trl.training import train
+from maspo.errors import InputError, RunError
+from maspo.lab.folder import RunFolder
+from maspo.lab.resume import claimed, cut_metrics
+from maspo.models import load_model
+from maspo.recipes import parse_recipe
+
+REPOSITORY = Path(maspo.__file__).parents[1]
+CLOCKS = ("seconds", "step_time")
+
+
+def recipe(training=None, **rest):
+    """Three rollouts of two updates with two micro-batches each; an epoch has two rollouts."""
+    return parse_recipe(
+        {
+            "seed": 3,
+            "data": {"limit": 9},
+            "rollout": {"prompts": 4, "samples": 4, "max_completion_tokens": 12},
+            "training": {
+                "rollouts": 3,
+                "updates_per_rollout": 2,
+                "micro_batch": 4,
+                "learning_rate": 1e-3,
+                "schedule": "linear",
+                "save_every": 1,
+                "keep": 9,
+            }
+            | (training or {}),
+            **rest,
+        }
+    )
+
+
+def lengths(prompts, completions, **_):
+    """Reward that differs between completions and prompts, from no verifier."""
+    return [
+        float(len(c[-1]["content"]) % 5 + len(p[-1]["content"]) % 3)
+        for p, c in zip(prompts, completions, strict=True)
+    ]
+
+
+def run(chosen, folder, *, resume=None, stop_after=None):
+    """Train in this process; give the lines of the log without clocks, and the weights."""
+    model, tokenizer = load_model("embedded")
+    problems = load_problems("arithmetic", limit=chosen.data.limit)
+    lines, asked = [], count(1)  # asked once a step
+    done = train(
+        chosen, model, tokenizer, problems, lengths, folder, lines.append, resume=resume,
+        stop=lambda: next(asked) == stop_after,
+    )  # fmt: skip
+    rows = [{k: v for k, v in line.items() if not k.endswith(CLOCKS)} for line in lines]
+    return rows, {name: tensor.clone() for name, tensor in done.model.state_dict().items()}
+
+
+def equal(rows, others):
+    """Compare logs in which NaN may stand."""
+    return json.dumps(rows) == json.dumps(others)
+
+
+def same(weights, others):
+    return weights.keys() == others.keys() and all(
+        torch.equal(weights[name], others[name]) for name in weights
+    )
+
+
+VARIANTS = {
+    "plain": recipe(),
+    "lora with dropout": recipe(model={"lora": {"rank": 2, "dropout": 0.1}}),
+    "kl": recipe({"kl": 0.1}),
+    "batch-coupled": recipe(objective={"name": "clip_cov"}),
+    "rare log lines": recipe(trl={"logging_steps": 4}),
+    "other settings of TRL": recipe(trl={"adam_beta2": 0.9, "mask_truncated_completions": True}),
+}
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def alone(request, tmp_path_factory):
+    """Train each variant without interruption."""
+    folder = tmp_path_factory.mktemp("alone")
+    return VARIANTS[request.param], run(VARIANTS[request.param], folder), folder
+
+
+@pytest.mark.parametrize("step", [1, 2, 5])
+def test_training_goes_on_from_any_step(alone, tmp_path, step):
+    """1 and 5 lie within a rollout, 2 between two; 5 in the second epoch, whose order is its own."""
+    chosen, (rows, weights), _ = alone
+    first, _ = run(chosen, tmp_path, stop_after=step)
+    place = checkpoint.last_good(tmp_path)
+    assert place is not None and checkpoint.step_of(place) == step
+    rest, resumed = run(chosen, tmp_path, resume=place)
+    assert len(rows) >= 1 and equal(first + rest, rows)
+    assert same(resumed, weights)
+
+
+def test_the_data_order_of_later_epochs_is_not_that_of_the_first(tmp_path):
+    """The variant that a resume which forgets the epoch would fail."""
+    chosen = recipe({"rollouts": 6, "updates_per_rollout": 1, "micro_batch": 16})
+    seen = []
+
+    def spy(prompts, completions, **_):
+        seen.append([p[-1]["content"] for p in prompts[::4]])
+        return lengths(prompts, completions)
+
+    model, tokenizer = load_model("embedded")
+    problems = load_problems("arithmetic", limit=chosen.data.limit)
+    train(chosen, model, tokenizer, problems, spy, tmp_path, lambda line: None)
+    assert len(seen) == 6 and all(one != other for one, other in pairwise(seen))
+    whole, seen[:] = list(seen), []
+    model, tokenizer = load_model("embedded")
+    train(
+        chosen, model, tokenizer, problems, spy, tmp_path, lambda line: None,
+        resume=tmp_path / "checkpoint-3",
+    )  # fmt: skip
+    assert seen == whole[3:]
+
+
+def test_a_finished_training_is_not_trained_further(alone):
+    chosen, (_, weights), folder = alone
+    rows, again = run(chosen, folder, resume=checkpoint.last_good(folder))
+    assert rows == [] and same(again, weights)
+
+
+def test_the_newest_undamaged_checkpoint_is_taken(alone, tmp_path):
+    folder = Path(shutil.copytree(alone[2], tmp_path / "copy"))
+    places = checkpoint.checkpoints(folder)
+    assert [checkpoint.step_of(place) for place in places] == [2, 4, 6]
+    assert checkpoint.last_good(folder) == places[-1]
+    weights = next(places[-1].glob("*.safetensors"))
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    with pytest.warns(UserWarning, match=rf"{weights.name} is not what was written"):
+        assert checkpoint.last_good(folder) == places[-2]
+    (places[-2] / "optimizer.pt").unlink()
+    with pytest.warns(UserWarning, match=r"optimizer.pt is missing"):
+        assert checkpoint.last_good(folder) == places[-3]
+    (places[-3] / checkpoint.CHECKSUMS).write_text("{")
+    with pytest.warns(UserWarning, match=r"checksums.json cannot be read"):
+        assert checkpoint.last_good(folder) is None
+    with pytest.raises(InputError, match="no checkpoint to continue from"):
+        checkpoint.check(places[-1])
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    chosen = recipe()
+    run(chosen, tmp_path, stop_after=1)
+    place = tmp_path / "checkpoint-1"
+    tensors = load_file(place / "model.safetensors")
+    tensors["model.layers.9.mlp"] = tensors.pop(sorted(tensors)[-1])
+    save_file(tensors, place / "model.safetensors")
+    (place / checkpoint.CHECKSUMS).unlink()
+    checkpoint.publish(place, tmp_path / "checkpoint-7")
+    with pytest.raises(InputError, match="of another model"):
+        run(chosen, tmp_path, resume=tmp_path / "checkpoint-7")
+
+
+def test_old_checkpoints_are_removed_and_two_remain(tmp_path):
+    run(recipe({"rollouts": 5, "keep": 0}), tmp_path)
+    assert [checkpoint.step_of(place) for place in checkpoint.checkpoints(tmp_path)] == [8, 10]
+
+
+def test_a_write_that_fails_leaves_the_checkpoints_as_they_were(tmp_path, monkeypatch):
+    """As on a full disk, at the last thing that is written."""
+    before = torch.save
+
+    def full(content, path, *rest, **kwargs):
+        if "checkpoint-4" in str(path) and "rollout_0" in str(path):
+            raise OSError(28, "No space left on device")
+        return before(content, path, *rest, **kwargs)
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(
+        RunError, match=r"after step 4 .*checkpoint-2 is the newest: .*No space left"
+    ):
+        run(recipe(), tmp_path)
+    monkeypatch.undo()
+    names = {place.name for place in tmp_path.iterdir()}
+    assert "checkpoint-2" in names and "checkpoint-4" not in names
+    assert checkpoint.last_good(tmp_path) == tmp_path / "checkpoint-2"
+    rest, resumed = run(recipe(), tmp_path, resume=tmp_path / "checkpoint-2")
+    whole, weights = run(recipe(), tmp_path / "alone")
+    assert equal(rest, whole[2:]) and same(resumed, weights)
+
+
+def test_what_the_collapse_warning_has_seen_is_kept():
+    warning, other = CollapseWarning("advice"), CollapseWarning("advice")
+    warning.rule.mean, warning.rule.best, warning.warned = 0.25, 0.75, True
+    other.load_state_dict(json.loads(json.dumps(warning.state_dict())))
+    assert vars(other.rule) == vars(warning.rule) and other.warned
+
+
+# The folder of a run
+
+
+def test_metrics_are_cut_at_the_step_of_the_checkpoint(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert cut_metrics(folder, 3) == 0.0
+    rows = [{"step": step, "seconds": step / 4} for step in range(1, 6)]
+    folder.write_lines("metrics.jsonl", rows)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 6, "sec')  # the process was killed here
+    assert cut_metrics(folder, 3) == 0.75
+    assert folder.read_lines("metrics.jsonl") == rows[:3]
+    assert cut_metrics(folder, 0) == 0.0 and folder.read_lines("metrics.jsonl") == []
+
+
+def test_a_run_that_differs_is_named_and_refused(tmp_path):
+    folder, found = RunFolder(tmp_path / "run"), {"seed": "1", "the training problems": "a" * 64}
+    with claimed(folder, found) as continued:
+        assert not continued
+        with (
+            pytest.raises(InputError, match="another process works on the run"),
+            claimed(folder, found),
+        ):
+            pass
+    with claimed(folder, found) as continued:
+        assert continued
+    with pytest.raises(InputError, match="of which seed was 1, not 2; continue it with"):
+        claimed(folder, found | {"seed": "2"}).__enter__()
+    with pytest.raises(InputError, match="of which the training problems changed;"):
+        claimed(folder, found | {"the training problems": "b" * 64}).__enter__()
+    with pytest.raises(InputError, match=r"of which torch was absent, not 2\.13"):
+        claimed(folder, found | {"torch": "2.13"}).__enter__()
+
+
+def test_only_a_run_to_be_continued_may_be_in_the_folder(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.create()
+    for name in ("samples", "unfinished.json.tmp"):  # killed as it began
+        assert RunFolder.choose(str(folder.path), "x").path == folder.path, name
+        (folder.path / "unfinished.json.tmp").touch()
+    folder.write_json("unfinished.json", {})
+    assert RunFolder.choose(str(folder.path), "x", unfinished=True).path == folder.path
+    with pytest.raises(InputError, match="already holds something"):
+        RunFolder.choose(str(folder.path), "x")
+    folder.finish()
+    folder.write_json("summary.json", {})
+    with pytest.raises(InputError, match="already holds something"):
+        RunFolder.choose(str(folder.path), "x", unfinished=True)
+
+
+# Whole runs, in processes of their own
+
+SHORT = [
+    "training.rollouts=4", "training.updates_per_rollout=2", "training.micro_batch=4",
+    "training.save_every=1", "training.learning_rate=1e-3", "rollout.prompts=4", "rollout.samples=4",
+    "data.limit=10", "evaluation.data.limit=6", "evaluation.samples=2", "evaluation.batch_size=4",
+]  # fmt: skip
+SET = [word for item in SHORT for word in ("--set", item)]
+ENVIRONMENT = os.environ | {
+    "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "200", "PYTHONPATH": str(REPOSITORY),
+}  # fmt: skip
+
+
+def test_killed_and_continued_a_run_ends_with_the_same_bits(tmp_path):
+    words = ["--kills", "2", "--each", "2", "--moments", "rollout,checkpoint"]
+    done = subprocess.run(
+        [
+            sys.executable, REPOSITORY / "scripts" / "kill_and_resume.py",
+            "--work", tmp_path / "work", *words, *SET,
+        ],
+        capture_output=True, text=True, env=ENVIRONMENT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert last["kills"] == 2 and last["differing"] == 0 and last["steps"] == 8
+
+
+def begin(out, *more):
+    return subprocess.Popen(
+        [sys.executable, "-m", "maspo", "train", *SET, *more, "--out", str(out)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+    )  # fmt: skip
+
+
+def wait_for_steps(out, count, process):
+    metrics = out / "metrics.jsonl"
+    while not (metrics.exists() and metrics.read_bytes().count(b"\n") >= count):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(("sent", "name"), [("SIGTERM", "SIGTERM"), ("SIGINT", "Ctrl-C")])
+def test_a_signal_ends_the_run_with_a_checkpoint_and_one_line(tmp_path, sent, name):
+    out, number = tmp_path / "out", getattr(signal, sent)
+    process = begin(out, "--set", "training.rollouts=400", "--set", "training.save_every=400")
+    wait_for_steps(out, 3, process)
+    process.send_signal(number)
+    shown, errors = process.communicate()
+    assert process.returncode == 128 + number, shown + errors
+    steps = len((out / "metrics.jsonl").read_text().splitlines())
+    assert f"stopped by {name} after step {steps} of 800" in shown and "Traceback" not in errors
+    place = checkpoint.last_good(out / "checkpoints")
+    assert place is not None and checkpoint.step_of(place) == steps
+
+
+def test_a_run_with_another_recipe_is_not_continued(tmp_path):
+    out = tmp_path / "out"
+    process = begin(out)
+    while not (out / "unfinished.json").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    other = begin(out, "--set", "training.rollouts=5")
+    _, errors = other.communicate()
+    assert other.returncode == 2 and "training.rollouts was 4, not 5" in errors
+
+
+def test_the_second_signal_ends_the_run_at_once(tmp_path):
+    out = tmp_path / "out"
+    process = begin(out, "--set", "rollout.max_completion_tokens=2000")
+    while not (out / "samples" / "before.jsonl").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=5)
+    assert process.returncode == 130
