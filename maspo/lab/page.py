@@ -11,16 +11,16 @@ from markupsafe import Markup
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render_page(template: str, **values: Any) -> str:
+def render_page(template: str, script: str = "report.js", **values: Any) -> str:
     """Render a template; `values` are escaped, `style`, `script` and `script_hash` are added."""
-    script = (TEMPLATES / "report.js").read_text("utf-8")
+    source = (TEMPLATES / script).read_text("utf-8")
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
     environment.trim_blocks = environment.lstrip_blocks = True
     return environment.get_template(template).render(
         style=Markup((TEMPLATES / "report.css").read_text("utf-8")),
-        script=Markup(script),
+        script=Markup(source),
         # Only this one script may run, whatever a model wrote.
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        script_hash=base64.b64encode(hashlib.sha256(source.encode()).digest()).decode(),
         **values,
     )
 

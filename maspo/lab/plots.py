@@ -51,7 +51,7 @@ def _draw(chart: Chart, series: Sequence[Series], rows: Sequence[dict]) -> Figur
             axes.plot(steps, raw, color=color, alpha=0.25, linewidth=0.8)
         axes.plot(steps, mean, color=color, linewidth=2, marker="o" if len(raw) == 1 else None)
         ends.append((steps[-1], mean[-1], one.label, color))
-    _style(axes)
+    style_axes(axes)
     axes.set_xlabel("Optimizer step")
     axes.set_ylabel(chart.axis)
     if chart.log:
@@ -79,7 +79,8 @@ def _band(rows: Sequence[dict], keys: tuple[str, str]) -> list[tuple[float, floa
     ]
 
 
-def _style(axes: Axes) -> None:
+def style_axes(axes: Axes) -> None:
+    """Give axes the look that all pictures share."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#999999")
     axes.tick_params(colors=INK, length=3)
@@ -165,7 +166,7 @@ def _gate_panel(axes: Axes, *, sign: int, limit: int) -> None:
     for panel, x, y, label, color in GATE_LABELS:
         if panel == sign:
             axes.text(x, y, label, color=color, weight="bold", linespacing=1.3)
-    _style(axes)
+    style_axes(axes)
     axes.set(xlim=(0, limit), ylim=(0, limit), xlabel="Ratio $π\\,/\\,π_{old}$")
     axes.xaxis.set_major_locator(MultipleLocator(limit / 4))
     axes.yaxis.set_major_locator(MultipleLocator(limit / 4))

@@ -13,6 +13,10 @@ from maspo.lab import words
 from maspo.lab.charts import present, running_mean
 from maspo.lab.page import render_page, write_page
 from maspo.lab.plots import training_figures
+from maspo.lab.race import RIVALS, parse_entrants
+from maspo.lab.replay import SPACE, Replay, replay
+from maspo.lab.token_plots import token_figures
+from maspo.lab.tokens import has_tokens
 
 OUTCOMES = ("correct", "wrong", "unparsable", "timeout", "error")
 # What keeps the page light: a browser must open it at once, even on a phone.
@@ -32,13 +36,22 @@ def write_report(run: Path) -> Path:
     if not run.is_dir():
         raise InputError(f"{run} is not a run folder; give the folder that a training run wrote.")
     rows = _read_lines(run / "metrics.jsonl")
-    for name, figure in training_figures(rows).items():
+    replayed = _replayed(run)
+    figures = training_figures(rows) | (token_figures(replayed) if replayed else {})
+    for name, figure in figures.items():
         (run / "plots").mkdir(exist_ok=True)
         figure.savefig(run / "plots" / f"{name}.png")
-    return write_page(run / "report.html", _render(run, rows))
+    return write_page(run / "report.html", _render(run, rows, replayed))
 
 
-def _render(run: Path, rows: list[dict]) -> str:
+def _replayed(run: Path) -> Replay | None:
+    """Give the saved tokens, if there are any, to the usual rivals."""
+    if not has_tokens(run):
+        return None
+    return replay(run, {one.label: one.settings for one in parse_entrants(RIVALS)})
+
+
+def _render(run: Path, rows: list[dict], replayed: Replay | None) -> str:
     summary = _read_json(run / "summary.json")
     before = _read_lines(run / "samples" / "before.jsonl")
     after = _read_lines(run / "samples" / "after.jsonl")
@@ -55,6 +68,8 @@ def _render(run: Path, rows: list[dict]) -> str:
         scores=words.scores(summary),
         outcomes=OUTCOMES,
         charts=_charts(rows),
+        replayed=replayed.plain() if replayed else None,
+        space=SPACE,
         problems=problems,
         problem_count=len({line["problem_id"] for line in (*before, *after)}),
         sample_count=len(before) + len(after),

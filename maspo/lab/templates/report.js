@@ -3,7 +3,7 @@
 // Model output only ever reaches the page as escaped HTML; nothing here parses markup.
 
 const WIDTH = 480, HEIGHT = 224, LEFT = 48, TOP = 10, BOTTOM = 184;
-const UNITS = { "Optimizer step": "step", Seconds: "second", k: "k =" };
+const UNITS = { "Optimizer step": "step", Seconds: "second", k: "k =", Completions: "completion" };
 const byId = (id) => document.getElementById(id);
 
 function svg(name, attributes, parent, text) {

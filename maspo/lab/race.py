@@ -1,0 +1,327 @@
+"""A race of objectives: who takes part, which runs it has, and the proof that it is fair."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from maspo.errors import InputError
+from maspo.objectives import make_objective
+from maspo.recipes import Recipe, dump_recipe, parse_recipe
+from maspo.recipes.load import read_value
+
+RIVALS = "grpo,clip_higher,dac,entropy_advantage,bapo,sapo,cispo,maspo"
+"""Who takes part when nobody is named: MASPO and what its paper compares it with."""
+
+ABLATIONS = (
+    "maspo,maspo_no_mass,maspo_no_risk,maspo_hard,maspo:two_sided=true,maspo_capped,"
+    "maspo:sigma_base=0.15,maspo:sigma_base=0.3,maspo:sigma_base=3,maspo:alpha=0.6"
+)
+"""MASPO with one part changed at a time. Its own sigma_base is 1, alpha 0.3; without mass alpha is 0."""
+
+TUNING_SEED = 1001
+"""The first seed of the runs that learning rates are tuned on; no race uses it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entrant:
+    """An objective that takes part."""
+
+    label: str
+    """As people write it, `maspo:sigma_base=0.3,alpha=0`; no two of a race are equal."""
+    settings: dict[str, Any]
+    """`name` and hyperparameters, as a recipe has them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One run of a race."""
+
+    entrant: str
+    """Label of the objective."""
+    updates: int
+    """Optimizer steps on each rollout."""
+    learning_rate: float
+    seed: int
+    tuning: bool = False
+    """Whether it only serves to choose a learning rate."""
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        slug = re.sub(r"[^\w.=,+-]", "+", self.entrant)
+        rate = f"{self.learning_rate:g}"
+        return f"{slug}-u{self.updates}-lr{rate}-seed{self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A race: every entrant with every number of updates and every seed.
+
+    The first entrant is the baseline, to which the others are compared.
+    """
+
+    recipe: Recipe
+    """What is the same in all runs, advantages and reduction spelled out."""
+    entrants: tuple[Entrant, ...]
+    updates: tuple[int, ...]
+    seeds: tuple[int, ...]
+    rates: tuple[float, ...] = ()
+    """Learning rates to choose from for each entrant; none: all take the recipe's."""
+    tuning_seeds: tuple[int, ...] = ()
+
+    @property
+    def labels(self) -> list[str]:
+        """Labels of the entrants, the baseline first."""
+        return [entrant.label for entrant in self.entrants]
+
+    def tuning_cells(self) -> list[Cell]:
+        """List the runs that learning rates are chosen by, seed by seed."""
+        return [
+            Cell(entrant=label, updates=updates, learning_rate=rate, seed=seed, tuning=True)
+            for seed in self.tuning_seeds
+            for rate in self.rates
+            for updates in self.updates
+            for label in self.labels
+        ]
+
+    def cells(self, rates: dict[tuple[str, int], float] | None = None) -> list[Cell]:
+        """List the runs of the race, seed by seed, so that a race cut short stays fair.
+
+        Args:
+            rates: the tuned learning rates by entrant and updates; without one an entrant that
+                was to be tuned has no runs.
+        """
+        rate = self.recipe.training.learning_rate
+        if rates is None:
+            rates = {(label, updates): rate for label in self.labels for updates in self.updates}
+        return [
+            Cell(
+                entrant=label,
+                updates=updates,
+                learning_rate=rates[label, updates],
+                seed=seed,
+            )
+            for seed in self.seeds
+            for updates in self.updates
+            for label in self.labels
+            if (label, updates) in rates
+        ]
+
+    def recipe_of(self, cell: Cell) -> Recipe:
+        """Give the recipe of one run."""
+        content = self.recipe.model_dump()
+        content["objective"] = next(e.settings for e in self.entrants if e.label == cell.entrant)
+        content["seed"] = cell.seed
+        content["training"]["learning_rate"] = cell.learning_rate
+        content["training"]["updates_per_rollout"] = cell.updates
+        completions = self.recipe.completions // cell.updates
+        micro = math.gcd(self.recipe.training.micro_batch, completions)
+        content["training"]["micro_batch"] = micro
+        return parse_recipe(content)
+
+    def describe(self) -> dict[str, Any]:
+        """Give the plan as plain data, from which it can be made again."""
+        return {
+            "recipe": self.recipe.model_dump(),
+            "entrants": {entrant.label: entrant.settings for entrant in self.entrants},
+            "updates_per_rollout": list(self.updates),
+            "seeds": list(self.seeds),
+            "rates": list(self.rates),
+            "tuning_seeds": list(self.tuning_seeds),
+        }
+
+    @classmethod
+    def read(cls, content: dict[str, Any]) -> Plan:
+        """Make a plan from what `describe` gave."""
+        entrants = content["entrants"].items()
+        return cls(
+            recipe=parse_recipe(content["recipe"]),
+            entrants=tuple(Entrant(label=label, settings=found) for label, found in entrants),
+            updates=tuple(content["updates_per_rollout"]),
+            seeds=tuple(content["seeds"]),
+            rates=tuple(content["rates"]),
+            tuning_seeds=tuple(content["tuning_seeds"]),
+        )
+
+
+def fingerprint(content: dict[str, Any]) -> str:
+    """Give the SHA-256 of plain data."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def make_plan(
+    recipe: Recipe,
+    objectives: str,
+    *,
+    seeds: int,
+    updates: Sequence[int] = (),
+    rates: Sequence[float] = (),
+    tuning_seeds: int = 0,
+) -> Plan:
+    """Plan a race of `objectives` (see `parse_entrants`) on a recipe.
+
+    Seeds count up from the recipe's. Advantages and reduction are the recipe's, or else those of
+    the first objective, for all. Raises InputError where a run could not be made, or two objectives
+    are the same.
+    """
+    if seeds < 1 or (rates and tuning_seeds < 1):
+        raise InputError("a race needs at least one seed, and so does the tuning")
+    entrants = parse_entrants(objectives)
+    first = make_objective(**entrants[0].settings)
+    content = recipe.model_dump()
+    content["objective"] = entrants[0].settings
+    training = content["training"]
+    training["advantages"] = training["advantages"] or first.advantages
+    training["reduction"] = training["reduction"] or first.reduction
+    updates = tuple(updates) or (recipe.training.updates_per_rollout,)
+    for count in updates:
+        if count < 1 or recipe.completions % count:
+            raise InputError(
+                f"a rollout of {recipe.completions} completions cannot be divided into "
+                f"{count} updates"
+            )
+    if any(not 0 < rate < math.inf for rate in rates):
+        raise InputError("learning rates must be positive")
+    if recipe.seed <= TUNING_SEED < recipe.seed + seeds and rates:
+        raise InputError(f"seeds from {TUNING_SEED} on are for tuning; choose another seed")
+    plan = Plan(
+        recipe=parse_recipe(content),
+        entrants=entrants,
+        updates=_distinct("updates per rollout", updates),
+        seeds=tuple(range(recipe.seed, recipe.seed + seeds)),
+        rates=_distinct("learning rates", rates),
+        tuning_seeds=tuple(range(TUNING_SEED, TUNING_SEED + tuning_seeds)) if rates else (),
+    )
+    check_fairness({cell.name: plan.recipe_of(cell) for cell in plan.cells()})
+    return plan
+
+
+def _distinct(what: str, values: Sequence[Any]) -> tuple[Any, ...]:
+    if len(set(values)) < len(values):
+        raise InputError(f"{what} {', '.join(map(str, values))}: one is given twice")
+    return tuple(values)
+
+
+def parse_entrants(text: str) -> tuple[Entrant, ...]:
+    """Read `grpo,maspo:sigma_base=0.3,alpha=0,sapo`.
+
+    A comma begins a new objective, unless what follows is a further `key=value` of the one before:
+    no name holds an equals sign. Raises InputError, in one sentence.
+    """
+    entrants: list[Entrant] = []
+    for words in _grouped(text):
+        name, _, first = words[0].partition(":")
+        settings: dict[str, Any] = {"name": name}
+        for item in [first, *words[1:]] if first else []:
+            key, equals, value = item.partition("=")
+            if not equals or not key or key in settings:
+                raise InputError(f"{item!r} of {name} is no key=value, or given twice")
+            settings[key] = read_value(value, item)
+        make_objective(**settings)
+        entrants.append(Entrant(label=_label(settings), settings=settings))
+    made = [make_objective(**entrant.settings) for entrant in entrants]
+    for index, one in enumerate(made):
+        if one in made[:index]:
+            same = entrants[made.index(one)].label
+            raise InputError(f"{entrants[index].label} and {same} are the same objective")
+    return tuple(entrants)
+
+
+def _grouped(text: str) -> Iterable[list[str]]:
+    groups: list[list[str]] = []
+    for word in (part.strip() for part in text.split(",")):
+        if not word:
+            raise InputError(f"an objective is missing between the commas of {text!r}")
+        if ":" in word.partition("=")[0] or "=" not in word:
+            groups.append([word])
+        elif groups and ":" in groups[-1][0]:
+            groups[-1].append(word)
+        else:
+            raise InputError(f"{word!r} must follow a colon, as in maspo:sigma_base=0.3,alpha=0")
+    return groups
+
+
+def _label(settings: dict[str, Any]) -> str:
+    words = [
+        f"{key}={json.dumps(v).strip(chr(34))}" for key, v in settings.items() if key != "name"
+    ]
+    return settings["name"] + (":" + ",".join(words) if words else "")
+
+
+# --- the proof that it is fair -------------------------------------------------------------------
+
+FREE = frozenset({"objective"})
+"""Keys of a recipe in which the runs of one seed and one number of updates may differ."""
+
+
+def differences(one: Recipe, other: Recipe) -> dict[str, tuple[Any, Any]]:
+    """Give the keys in which two recipes differ, with both values; `objective` counts as one key."""
+    left, right = (_flat(recipe.model_dump()) for recipe in (one, other))
+    return {
+        key: (left.get(key), right.get(key))
+        for key in {**left, **right}
+        if left.get(key) != right.get(key)
+    }
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and value and key != "objective":
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def check_fairness(
+    recipes: dict[str, Recipe], *, tuned: bool = False
+) -> dict[str, tuple[str, ...]]:
+    """Give, for each run, the keys in which it differs from the first of its seed and updates.
+
+    Args:
+        recipes: by name, the runs of one race.
+        tuned: whether learning rates were chosen for each objective.
+
+    Raises InputError where one differs in anything but the objective, or the tuned learning rate.
+    """
+    allowed = FREE | ({"training.learning_rate"} if tuned else set())
+    firsts: dict[tuple[int, int], Recipe] = {}
+    found = {}
+    for name, recipe in recipes.items():
+        first = firsts.setdefault((recipe.seed, recipe.training.updates_per_rollout), recipe)
+        keys = tuple(differences(first, recipe))
+        unfair = sorted(set(keys) - allowed)
+        if unfair:
+            raise InputError(f"the race is not fair: run {name} differs in {', '.join(unfair)}")
+        found[name] = keys
+    return found
+
+
+def strangers(plan: Plan) -> list[str]:
+    """Name the objectives whose papers take other advantages or another reduction than the race."""
+    training, said = plan.recipe.training, []
+    for entrant in plan.entrants:
+        own = make_objective(**entrant.settings)
+        theirs = [
+            f"{what} {value}"
+            for what, value, given in (
+                ("advantages", own.advantages, training.advantages),
+                ("reduction", own.reduction, training.reduction),
+            )
+            if value != given
+        ]
+        if theirs:
+            said.append(f"{entrant.label}: its paper has {' and '.join(theirs)}")
+    return said
+
+
+def recipe_text(plan: Plan, cell: Cell) -> str:
+    """Write the recipe of one run as YAML."""
+    return dump_recipe(plan.recipe_of(cell))

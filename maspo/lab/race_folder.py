@@ -1,0 +1,198 @@
+"""The folder of a race: its plan, its runs, and what became of them."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maspo.errors import InputError
+from maspo.lab.folder import RunFolder
+from maspo.lab.provenance import provenance
+from maspo.lab.race import Cell, Plan, fingerprint, recipe_text
+
+FIXED = ("maspo", "torch", "trl", "transformers")
+"""Packages whose versions must be the same in all runs of a race."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What became of one run."""
+
+    cell: Cell
+    summary: dict[str, Any] | None = None
+    """Of a finished run, its summary.json."""
+    rows: tuple[dict[str, Any], ...] = ()
+    """The lines of its metrics, as far as there are any."""
+    failure: str | None = None
+    """Why it ended without a summary; None where it finished or was not run."""
+
+    @property
+    def score(self) -> float | None:
+        """The first score after training, avg@k."""
+        if self.summary is None:
+            return None
+        return self.summary["after"][self.metric]
+
+    @property
+    def metric(self) -> str:
+        """Name of that score."""
+        assert self.summary is not None
+        return next(key for key in self.summary["after"] if key.startswith("avg@"))
+
+
+class RaceFolder:
+    """A folder that holds one race and nothing else.
+
+    manifest.json (plan, fingerprint, threads, provenance), cells/<run>/ (run folders), recipes/ and
+    logs/ (by run), failed.json (reasons by run); then report.html, report.md, results.json, plots/.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Point at `path`, which need not exist."""
+        self.path = path
+
+    @classmethod
+    def choose(cls, out: str | None, name: str) -> RaceFolder:
+        """Take the folder `out`, or one named after the recipe and the time."""
+        return cls(Path(out or f"runs/race-{name}-{time.strftime('%Y%m%d-%H%M%S')}"))
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What manifest.json holds; InputError where there is none."""
+        try:
+            return json.loads((self.path / "manifest.json").read_text("utf-8"))
+        except FileNotFoundError:
+            raise InputError(f"{self.path} holds no race") from None
+
+    def open(self, plan: Plan, threads: int) -> int:
+        """Begin the race, or go on with it; give the number of threads that each run has.
+
+        A race that goes on keeps the number it began with, because results depend on it. Raises
+        InputError where the folder holds something else or another race.
+        """
+        planned = plan.describe()
+        if (self.path / "manifest.json").exists():
+            self._check(planned)
+            return self.manifest["threads"]
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise InputError(
+                f"{self.path} already holds something that is no race; choose another --out"
+            )
+        for part in ("cells", "recipes", "logs"):
+            (self.path / part).mkdir(parents=True)
+        origin = provenance(plan.recipe.seed)
+        made = {
+            "fingerprint": fingerprint(planned),
+            "threads": threads,
+            "plan": planned,
+            "provenance": origin,
+        }
+        RunFolder(self.path).write_json("manifest.json", made)
+        return threads
+
+    def _check(self, planned: dict[str, Any]) -> None:
+        manifest = self.manifest
+        if fingerprint(planned) != manifest["fingerprint"]:
+            other = [key for key in planned if planned[key] != manifest["plan"].get(key)]
+            raise InputError(
+                f"{self.path} holds another race, which differs in {', '.join(other)}; choose another --out"
+            )
+        began, now = manifest["provenance"]["versions"], provenance(0)["versions"]
+        for name in FIXED:
+            if began.get(name) != now.get(name):
+                raise InputError(
+                    f"{self.path} was begun with {name} {began.get(name)}, and {now.get(name)} is "
+                    "installed now: runs of both cannot be compared; choose another --out"
+                )
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep other processes off the race while the block runs; InputError where one works on it."""
+        with (self.path / "manifest.json").open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise InputError(f"another process works on the race in {self.path}") from None
+            yield
+
+    def plan(self) -> Plan:
+        """Read the plan."""
+        return Plan.read(self.manifest["plan"])
+
+    def run_folder(self, cell: Cell) -> Path:
+        """Where a run is written."""
+        return self.path / "cells" / cell.name
+
+    def log(self, cell: Cell) -> Path:
+        """What a run said."""
+        return self.path / "logs" / f"{cell.name}.txt"
+
+    def prepare(self, plan: Plan, cell: Cell) -> Path:
+        """Write the recipe of a run, make its folder ready, and give the recipe's path.
+
+        A run that was interrupted goes on. A new one takes over the evaluation before training from
+        another run of its seed, which is the same.
+        """
+        place = self.run_folder(cell)
+        if not (place / RunFolder.UNFINISHED).exists():
+            shutil.rmtree(place, ignore_errors=True)
+            name = f"*-seed{cell.seed}/samples/before.jsonl"
+            if known := next((self.path / "cells").glob(name), None):
+                (place / "samples").mkdir(parents=True)
+                shutil.copyfile(known, place / "samples" / "before.jsonl")
+        path = self.path / "recipes" / f"{cell.name}.yaml"
+        path.write_text(recipe_text(plan, cell), "utf-8")
+        return path
+
+    def finished(self, cell: Cell) -> bool:
+        """Whether a run has its summary."""
+        place = self.run_folder(cell)
+        return (place / "summary.json").exists() and not (place / RunFolder.UNFINISHED).exists()
+
+    def failures(self) -> dict[str, str]:
+        """Give the reasons why runs failed, by name."""
+        path = self.path / "failed.json"
+        return json.loads(path.read_text("utf-8")) if path.exists() else {}
+
+    def note_failure(self, cell: Cell, reason: str) -> None:
+        """Remember why a run failed."""
+        RunFolder(self.path).write_json("failed.json", self.failures() | {cell.name: reason})
+
+    def forget_failures(self, cells: Iterable[Cell]) -> None:
+        """Forget why these runs failed, as they are done again."""
+        again = {cell.name for cell in cells}
+        kept = {name: why for name, why in self.failures().items() if name not in again}
+        RunFolder(self.path).write_json("failed.json", kept)
+
+    def steps(self, cell: Cell) -> int:
+        """Count the optimizer steps that a run has logged."""
+        try:
+            return (self.run_folder(cell) / "metrics.jsonl").read_bytes().count(b"\n")
+        except OSError:
+            return 0
+
+    def seconds(self, cell: Cell) -> float:
+        """How long a finished run took."""
+        return self._summary(cell)["total_seconds"]
+
+    def _summary(self, cell: Cell) -> dict[str, Any]:
+        return json.loads((self.run_folder(cell) / "summary.json").read_text("utf-8"))
+
+    def result(self, cell: Cell) -> Result:
+        """Read what became of a run."""
+        path = self.run_folder(cell) / "metrics.jsonl"
+        lines = path.read_text("utf-8").splitlines() if path.exists() else []
+        finished = self.finished(cell)
+        return Result(
+            cell=cell,
+            summary=self._summary(cell) if finished else None,
+            rows=tuple(json.loads(line) for line in lines if line.endswith("}")),
+            failure=None if finished else self.failures().get(cell.name),
+        )

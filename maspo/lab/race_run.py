@@ -1,0 +1,245 @@
+"""Carries a race out: one process for each run, a few at a time, until all are done or time is up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+from maspo.errors import InputError
+from maspo.lab.console import Screen
+from maspo.lab.race import Cell, Plan
+from maspo.lab.race_folder import RaceFolder
+from maspo.lab.words import duration, percent
+
+POLL = 0.3
+"""Seconds between two looks at the running processes."""
+
+
+@dataclass(kw_only=True)
+class _Running:
+    cell: Cell
+    process: subprocess.Popen[bytes]
+    started: float = field(default_factory=time.monotonic)
+
+
+class Runner:
+    """Runs cells of a race in processes of their own."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        folder: RaceFolder,
+        screen: Screen,
+        *,
+        parallel: int,
+        threads: int,
+        budget: float | None,
+    ) -> None:
+        """Take what is the same for tuning and race.
+
+        Args:
+            plan, folder, screen: the race, where it is written, and where progress is shown.
+            parallel: how many runs go on at once.
+            threads: of each run.
+            budget: seconds from now on after which no run may end; None: any.
+        """
+        self.plan, self.folder, self.screen = plan, folder, screen
+        self.parallel, self.threads = parallel, threads
+        self.deadline = None if budget is None else time.monotonic() + budget
+        self.running: list[_Running] = []
+        self.seconds: dict[int, list[float]] = {}
+
+    def __call__(self, what: str, cells: Sequence[Cell]) -> None:
+        """Do those of `cells` that are not finished, in their order, as far as the budget allows.
+
+        A run that fails is noted with its reason. On Ctrl-C or SIGTERM the running ones are ended.
+        Raises InputError where nothing but failures is to be expected.
+        """
+        for cell in cells:
+            if self.folder.finished(cell):
+                self._took(cell, self.folder.seconds(cell))
+        waiting = deque(cell for cell in cells if not self.folder.finished(cell))
+        self.folder.forget_failures(waiting)
+        done, stopped = len(cells) - len(waiting), False
+        with _terminating(), self._bar(what, len(cells)) as bar:
+            try:
+                while self.running or (waiting and not stopped):
+                    while waiting and not stopped and len(self.running) < self.parallel:
+                        stopped = self._too_late(waiting[0])
+                        if not stopped:
+                            self._start(waiting.popleft())
+                    ended = self._collect()
+                    done += len(ended)
+                    rest = [] if stopped else list(waiting)
+                    for one in ended:
+                        self._tell(one, f"{done}/{len(cells)}", rest)
+                    self._check_hope(cells)
+                    self._show(bar, done, rest)
+                    if self.running:
+                        time.sleep(POLL)
+            finally:
+                self._end()
+        if stopped:
+            self.screen.console.print(
+                f"the budget is used up: {len(waiting)} of {len(cells)} runs were not started",
+                style="yellow",
+            )
+
+    def _start(self, cell: Cell) -> None:
+        recipe = self.folder.prepare(self.plan, cell)
+        words = ["train", str(recipe), "--out", str(self.folder.run_folder(cell))]
+        environment = os.environ | {"OMP_NUM_THREADS": str(self.threads)}
+        with self.folder.log(cell).open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "maspo", *words],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,  # Ctrl-C in a terminal reaches this process alone
+            )
+        self.running.append(_Running(cell=cell, process=process))
+
+    def _collect(self) -> list[_Running]:
+        """Take in the runs that have ended."""
+        ended = [one for one in self.running if one.process.poll() is not None]
+        for one in ended:
+            self.running.remove(one)
+            if self.folder.finished(one.cell):
+                self._took(one.cell, time.monotonic() - one.started)
+            else:
+                log = self.folder.log(one.cell).read_text("utf-8", errors="replace")
+                self.folder.note_failure(one.cell, why(one.process.returncode, log))
+        return ended
+
+    def _check_hope(self, cells: Sequence[Cell]) -> None:
+        """Raise InputError where every objective has failed and no run has finished."""
+        failures = self.folder.failures()
+        failed = {cell.entrant: failures[cell.name] for cell in cells if cell.name in failures}
+        if not self.seconds and len(failed) == len(self.plan.entrants):
+            reason = next(iter(failed.values()))
+            raise InputError(f"a run of each objective failed and none finished: {reason}")
+
+    def _tell(self, one: _Running, count: str, waiting: Sequence[Cell]) -> None:
+        """Print what became of a run."""
+        found, cell = self.folder.result(one.cell), one.cell
+        spent = duration(time.monotonic() - one.started)
+        what = (
+            f"failed: {found.failure}"
+            if found.score is None
+            else f"{found.metric} {percent(found.score, 1)}"
+        )
+        left = self.time_left(waiting)
+        ahead = f", {duration(left)} left" if left else ""
+        self.screen.console.print(
+            f"{count} {cell.entrant}, {cell.updates} updates, rate {cell.learning_rate:g}, "
+            f"seed {cell.seed}: {what} ({spent}{ahead})",
+            style="dim" if found.failure is None else "yellow",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def _end(self) -> None:
+        for one in self.running:
+            one.process.terminate()
+        for one in self.running:
+            one.process.wait()
+        self.running.clear()
+
+    # time
+
+    def _took(self, cell: Cell, seconds: float) -> None:
+        self.seconds.setdefault(cell.updates, []).append(seconds)
+
+    def typical(self, cell: Cell) -> float | None:
+        """Seconds a run like this takes: median of those done with as many updates, or else of all."""
+        known = self.seconds.get(cell.updates) or [
+            s for each in self.seconds.values() for s in each
+        ]
+        return median(known) if known else None
+
+    def _too_late(self, cell: Cell) -> bool:
+        if self.deadline is None:
+            return False
+        return time.monotonic() + (self.typical(cell) or 0.0) > self.deadline
+
+    def time_left(self, waiting: Sequence[Cell]) -> float | None:
+        """Seconds until all is done, from the typical ones; None before the first run is done."""
+        parts = [self.typical(cell) for cell in waiting]
+        for one in self.running:
+            usual = self.typical(one.cell)
+            spent = time.monotonic() - one.started
+            parts.append(None if usual is None else max(usual - spent, 0.0))
+        if any(part is None for part in parts):
+            return None
+        known = [part for part in parts if part is not None]
+        return max(sum(known) / self.parallel, max(known, default=0.0))
+
+    # the bar
+
+    @contextmanager
+    def _bar(self, what: str, total: int) -> Iterator[Progress]:
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[runs]} runs"),
+            TextColumn("[dim]left {task.fields[left]}[/dim]"),
+            TextColumn("{task.fields[news]}", markup=False),
+        )
+        with Progress(*columns, console=self.screen.console) as bar:
+            bar.add_task(what, total=total, runs=f"0/{total}", left="?", news="")
+            yield bar
+
+    def _show(self, bar: Progress, done: int, waiting: Sequence[Cell]) -> None:
+        total = self.plan.recipe.training.rollouts
+        parts = {
+            one.cell: self.folder.steps(one.cell) / (total * one.cell.updates)
+            for one in self.running
+        }
+        news = [f"{c.entrant} seed {c.seed}: {100 * part:.0f}%" for c, part in parts.items()]
+        left = self.time_left(waiting)
+        fields: dict[str, Any] = {
+            "runs": f"{done}/{bar.tasks[0].total:.0f}",
+            "left": "?" if left is None else duration(left),
+            "news": "  ".join(news),
+        }
+        bar.update(bar.task_ids[0], completed=done + sum(parts.values()), **fields)
+
+
+def why(code: int, log: str) -> str:
+    """Say in one line why a process failed, from its exit code and what it printed."""
+    if code < 0:
+        name = signal.Signals(-code).name
+        return f"killed by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    said = next((line for line in reversed(lines) if line.startswith("maspo: ")), None)
+    last = said or (lines[-1] if lines else "it said nothing")
+    return f"exit code {code}: {last.removeprefix('maspo: ')[:300]}"
+
+
+@contextmanager
+def _terminating() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into SystemExit while the block runs, so that it can end its children."""
+
+    def leave(number: int, _: Any) -> None:
+        raise SystemExit(128 + number)
+
+    before = {n: signal.signal(n, leave) for n in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
