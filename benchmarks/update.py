@@ -36,9 +36,13 @@ from maspo.models import load_model
 class Update:
     """A trainer on rollouts that are given to it."""
 
-    def __init__(self, options: argparse.Namespace, ours: bool) -> None:
+    def __init__(
+        self, options: argparse.Namespace, ours: bool, vocabulary: int | None = None
+    ) -> None:
         self.options = options
         model, tokenizer = load_model(options.model)
+        if vocabulary is not None:
+            model.resize_token_embeddings(vocabulary)
         rows = options.prompts * options.samples
         micro = rows // options.updates // options.accumulation
         common: dict[str, Any] = {
