@@ -21,11 +21,10 @@ import psutil
 
 from maspo.rewards import Verifier
 
-PIECES = (
-    *r"\frac{ \sqrt{ \left( \right) { } ( ) [ ] ^ _ + - * / = < \le , ; \pi \infty \% $ \text{ \in".split(),
-    *r"\cup \times x y e i 1 2 17 0.5 1e9 3/4 10^{12} answer \sin \log \sum_{k=1}^{n} \int & \\ !".split(),
-    *(r"\begin{pmatrix}", r"\end{pmatrix}", " ", "\n", "\x00", "\u202e", "𝟙"),
-)
+LATEX = r"\frac{ \sqrt{ \left( \right) \le \pi \infty \% \text{ \in \cup \times \sin \log \sum_{k=1}^{n} \int"
+PLAIN = r"{ } ( ) [ ] ^ _ + - * / = < , ; $ & \\ ! x y e i 1 2 17 0.5 1e9 3/4 10^{12} answer"
+OTHERS = r"\begin{pmatrix}", r"\end{pmatrix}", " ", "\n", "\x00", "\u202e", "𝟙"
+PIECES = (*LATEX.split(), *PLAIN.split(), *OTHERS)
 TOWER = "9^{9^{9^{9}}}+"
 LIMIT, WORKERS, BATCH = 2.0, 2, 100
 
