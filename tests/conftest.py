@@ -1,8 +1,12 @@
 """What tests share."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Before torch is imported: threads that wait must not take the cores of those that work.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 @pytest.fixture(scope="session")

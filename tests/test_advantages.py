@@ -52,9 +52,10 @@ def close(found, expected, rtol=1e-12):
 
 
 @pytest.mark.parametrize("name", SIMPLE)
+@pytest.mark.parametrize("samples", [2, 7])
 @pytest.mark.parametrize("seed", range(3))
-def test_equal_the_oracle(name, seed):
-    rewards = rewards_of(seed)
+def test_equal_the_oracle(name, samples, seed):
+    rewards = rewards_of(seed, samples=samples)
     close(estimate_advantages(rewards, name), getattr(oracle_axes, name)(rewards.tolist()))
 
 
@@ -86,6 +87,7 @@ def test_a_dead_group_gets_exactly_nothing(name, dtype):
     assert (found[1] == 0).all() and (found[0] != 0).all()
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", ADVANTAGES)
 @pytest.mark.parametrize("constants", [{}, {"epsilon": 0.0}])
 def test_nothing_but_dead_groups_and_groups_of_one_give_zeros(name, constants):
@@ -132,6 +134,14 @@ def test_whitening_ignores_samples_without_tokens():
             rewards, WhitenedAdvantages(weighting=weighting), lengths=lengths
         )
         close(found, oracle_axes.whiten([[1.0, 0.0, 5.0]], [count]))
+
+
+@pytest.mark.parametrize("lengths", [[1, 0], [0, 0]])
+def test_whitening_fewer_than_two_tokens_gives_zeros(lengths):
+    found = estimate_advantages(
+        torch.tensor([[1.0, 0.0]]), "whiten", lengths=torch.tensor([lengths])
+    )
+    assert torch.equal(found, torch.zeros(1, 2))
 
 
 def test_smooth_advantages_remember_each_prompt():
@@ -255,6 +265,9 @@ def test_bad_input_is_refused_in_one_sentence():
             estimate_advantages(rewards, name, **more)
     with pytest.raises(maspo.InputError, match=r"epsilon \(e\) of GroupAdvantages must be >= 0"):
         GroupAdvantages(epsilon=-1.0)
+    for ddof in (-1, 2):
+        with pytest.raises(maspo.InputError, match=f"ddof .* must be 0 to 1, not {ddof}"):
+            GroupAdvantages(ddof=ddof)
     for bad in (torch.ones(3), torch.ones(2, 0), torch.ones(1, 2, 3)):
         with pytest.raises(ValueError, match="rewards must be"):
             estimate_advantages(bad)

@@ -54,6 +54,19 @@ def test_bapos_path_and_its_ranges():
         make_objective("bapo", lower_max=1.3)
 
 
+@pytest.mark.parametrize("name", ["bapo", "bapo_released"])
+def test_bapos_width_is_the_way_from_1_to_the_bound_on_the_side_of_the_ratio(name):
+    settings = oracle_sequence.BAPO_RELEASED if name == "bapo_released" else {}
+    search = {key: value for key, value in settings.items() if key != "cap"}
+    for seed in range(4):
+        batch = random_batch(seed)
+        low, high = oracle_sequence.bapo_bounds(as_lists(*batch), **search)
+        found = make_objective(name).terms(clean(*batch)).widths[batch[3]]
+        tokens = [token for row in as_lists(*batch) for token in row]
+        expected = [high - 1 if l > l_old else 1 - low for l, l_old, _ in tokens]
+        assert found.tolist() == pytest.approx(expected, rel=1e-12)
+
+
 # Clip-Cov's draw
 
 
@@ -207,6 +220,12 @@ def test_processes_find_the_same_bounds_together(name, seed):
     )
     for rank, half in enumerate(halves):
         assert torch.equal(half, whole[rank::2])
+
+
+def test_a_token_alone_is_its_own_mean_and_has_no_covariance():
+    alone = torch.tensor([[-4.0, -2.0]]), torch.zeros(1, 2), torch.tensor([4.0])
+    for mask in ([1, 0], [0, 0]):
+        assert covariances(clean(*alone, torch.tensor([mask]))).tolist() == [[0.0, 0.0]]
 
 
 @pytest.mark.parametrize("name", ["clip_cov", "kl_cov"])

@@ -272,6 +272,30 @@ def test_a_log_probability_carries_its_gradient_beyond_the_bounds_of_the_ratio()
     ].tolist() == [0, 0]
 
 
+def test_the_ratio_is_held_at_the_bound_of_the_objective():
+    old = torch.full((1, 3), -5.0, dtype=torch.float64)
+    batch = TokenBatch.clean(old + torch.tensor([[1.5, 2.5, -2.5]]), old, torch.ones(1), old != 0)
+    held = make_objective("cispo", epsilon_high=1e12, max_log_ratio=2.0).terms(batch).weights
+    assert held[0].tolist() == pytest.approx([math.exp(x) for x in (1.5, 2.0, -2.0)], rel=1e-12)
+
+
+def test_an_impossible_token_counts_as_1e5_nats():
+    log_probs, ones = torch.tensor([[-math.inf, -1.0]]), torch.ones(1, 2)
+    result, _ = loss_and_grad(make_objective("gpg"), log_probs, log_probs, ones, ones)
+    assert result.loss == (100_000 + 1) / 2
+
+
+@pytest.mark.parametrize(("q", "p", "a"), [(0.5, 1.0, 1.0), (0.99, 1.0, 1.0), (1.0, 0.5, -1.0)])
+def test_dppos_divergence_is_finite_at_probability_1(q, p, a):
+    """By verl's 1e-8, so that a token that came from or went to certainty is stopped too."""
+    old, log_probs = (torch.tensor([[x]], dtype=torch.float64).log() for x in (q, p))
+    batch = TokenBatch.clean(log_probs, old, torch.tensor([a]), torch.ones(1, 1))
+    dppo = make_objective("dppo_kl")
+    expected = q * math.log(q / p) + (1 - q) * math.log((1 - q + 1e-8) / (1 - p + 1e-8))
+    assert float(dppo.divergence(batch)) == pytest.approx(expected, rel=1e-12)
+    assert expected > 0.1 and dppo.terms(batch).weights.tolist() == [[0.0]]
+
+
 def test_dro_pulls_no_harder_beyond_the_bounds_and_its_value_says_so():
     def loss(x):
         old, zero = torch.zeros(1, 1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)

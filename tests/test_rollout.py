@@ -53,6 +53,10 @@ BOUNDS = {
 }
 
 
+def test_defaults_are_verls():
+    assert {name: (mode.low, mode.high) for name, mode in ROLLOUT_MODES.items()} == DEFAULTS
+
+
 @pytest.mark.parametrize("mode", ROLLOUT_MODES)
 @pytest.mark.parametrize("given", [False, True])
 def test_equal_plain_python(mode, given):

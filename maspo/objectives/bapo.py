@@ -85,7 +85,7 @@ class BAPO(Objective):
     def bounds(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
         """Search c_low and c_high, two scalars."""
         path = self.path()
-        size = batch.advantages * (batch.old_log_probs.exp() if self.by_mass else 1.0)
+        size = batch.advantages * batch.old_log_probs.exp() if self.by_mass else batch.advantages
         for_low = {low: (batch.ratio.clamp(min=low) * -size.clamp(max=0)).sum() for low, _ in path}
         for_high = {
             high: (batch.ratio.clamp(max=high) * size.clamp(min=0)).sum() for _, high in path
