@@ -89,11 +89,10 @@ def dppo_tv(l, l_old, a, delta_low=0.15, delta_high=0.15, weight_cap=20.0):
 
 def dppo_kl(l, l_old, a, delta_low=0.05, delta_high=0.05, weight_cap=20.0):
     """log π weighted by the ratio, dropped where the binary KL is too large."""
-    p, q = exp(l), exp(l_old)
-    # A ratio drawn at random may give p > 1: the divergence is then not a number, and no bound.
-    rest = (1 - q + 1e-8) / (1 - p + 1e-8)
-    k = q * (l_old - l) + (1 - q) * log(rest) if rest > 0 else float("nan")
-    left = k > delta_high and p > q if a > 0 else k > delta_low and p < q
+    # A ratio drawn at random may give p > 1; a probability is at most 1.
+    p, q = min(exp(l), 1.0), min(exp(l_old), 1.0)
+    k = q * (l_old - l) + (1 - q) * log((1 - q + 1e-8) / (1 - p + 1e-8))
+    left = k > delta_high and l > l_old if a > 0 else k > delta_low and l < l_old
     weight = 0.0 if left else min(exp(l - l_old), weight_cap)
     return weight * a * l, weight * a
 

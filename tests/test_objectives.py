@@ -296,6 +296,12 @@ def test_dppos_divergence_is_finite_at_probability_1(q, p, a):
     assert expected > 0.1 and dppo.terms(batch).weights.tolist() == [[0.0]]
 
 
+def test_dppo_stops_a_token_whose_log_probability_was_rounded_to_above_0():
+    log_probs, old = torch.tensor([[1e-6]]), torch.tensor([[-2.3]])
+    batch = TokenBatch.clean(log_probs, old, torch.ones(1), torch.ones(1, 1))
+    assert make_objective("dppo_kl").terms(batch).weights.tolist() == [[0.0]]
+
+
 def test_dro_pulls_no_harder_beyond_the_bounds_and_its_value_says_so():
     def loss(x):
         old, zero = torch.zeros(1, 1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)

@@ -114,7 +114,8 @@ class DPPOKL(DPPO):
 
     def divergence(self, batch: TokenBatch) -> Tensor:
         """Give K, in nats."""
-        p, q = batch.log_probs.exp(), batch.old_log_probs.exp()
+        # A log-probability rounded to just above 0 would make the logarithm NaN.
+        p, q = (x.clamp(max=0).exp_() for x in (batch.log_probs, batch.old_log_probs))
         other = (1 - q) * torch.log((1 - q + TINY) / (1 - p + TINY))
         return other - q * batch.log_ratio
 

@@ -198,6 +198,7 @@ def _training(recipe: Recipe, cluster: Cluster) -> dict[str, Any]:
         "trainer.total_training_steps": training.rollouts,
         "trainer.total_epochs": training.rollouts,  # an epoch is a rollout or more
         "trainer.save_freq": training.save_every or -1,
+        "trainer.max_actor_ckpt_to_keep": max(2, training.keep),
         "trainer.nnodes": cluster.nodes,
         "trainer.n_gpus_per_node": cluster.gpus_per_node,
         "trainer.experiment_name": recipe.name,
