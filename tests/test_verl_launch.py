@@ -73,7 +73,8 @@ def test_every_field_of_a_recipe_changes_the_command_or_is_known_not_to():
         "training.weight_decay": "0.1", "training.max_grad_norm": "0.5",
         "training.reduction": "seq-mean-token-sum-norm", "training.advantages": "center",
         "training.precision": "float32", "training.gradient_checkpointing": "true",
-        "training.save_every": "3", "training.keep": "3", "evaluation.samples": "3", "evaluation.temperature": "0.5",
+        "training.save_every": "3", "training.keep": "3",
+        "evaluation.samples": "3", "evaluation.temperature": "0.5",
         "evaluation.top_p": "0.5", "reward.time_limit": "9", "reward.workers": "9",
         "verl": "{trainer.balance_batch: false}",
     }  # fmt: skip
