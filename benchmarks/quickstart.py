@@ -26,7 +26,6 @@ from trl import GRPOConfig, GRPOTrainer
 
 from maspo.engines.trl import MASPOTrainer
 from maspo.engines.trl.training import rows_of, trl_config
-from maspo.lab.run import load
 from maspo.models import load_model
 from maspo.recipes import Recipe, load_recipe
 from maspo.rewards import MathReward
@@ -39,7 +38,7 @@ class Training:
 
     def __init__(self, recipe: Recipe, reward: MathReward, stock: bool) -> None:
         self.recipe, self.reward, self.stock = recipe, reward, stock
-        self.rows = rows_of(load(recipe.data))
+        self.rows = rows_of(recipe.data.load())
 
     def __call__(self, repeat: int) -> float:
         """Train, and return microseconds per completion token."""

@@ -235,11 +235,23 @@ def test_reasoning_gym_without_the_package_names_the_remedy(monkeypatch):
         load_problems("reasoning-gym:chain_sum", limit=1)
 
 
+def test_options_are_for_reasoning_gym_alone():
+    with pytest.raises(InputError, match="no effect on arithmetic"):
+        load_problems("arithmetic", limit=1, options={"max_terms": 3})
+
+
 def test_reasoning_gym_splits_differ_and_tasks_are_checked():
     pytest.importorskip("reasoning_gym")
     train = load_problems("reasoning-gym:chain_sum", limit=5, seed=1)
     assert train == load_problems("reasoning-gym:chain_sum", limit=9, seed=1)[:5]
     test = load_problems("reasoning-gym:chain_sum", limit=5, seed=1, split="test")
+    short = load_problems(
+        "reasoning-gym:chain_sum", limit=5, options={"min_terms": 2, "max_terms": 2}
+    )
+    assert all(len(p.prompt[0]["content"].partition(": ")[2].split()) == 4 for p in short)
+    for options in ({"max_term": 3}, {"max_terms": 1}):
+        with pytest.raises(InputError, match="chain_sum does not take"):
+            load_problems("reasoning-gym:chain_sum", limit=1, options=options)
     assert not {p.prompt[0]["content"] for p in train} & {p.prompt[0]["content"] for p in test}
     with pytest.raises(InputError, match="did you mean 'chain_sum'"):
         load_problems("reasoning-gym:chainsum", limit=1)

@@ -85,14 +85,14 @@ def test_every_field_of_a_recipe_changes_the_command_or_is_known_not_to():
         "trl",  # of the other engine; the command says so
         "training.save_tokens",  # of the other engine, as its description says
         *(f"{part}.{key}" for part in ("data", "evaluation.data")  # in the files that are written
-          for key in ("source", "split", "limit", "seed", "template", "columns")),
+          for key in ("source", "split", "limit", "seed", "template", "columns", "options")),
         "evaluation.data.max_prompt_tokens",
     }  # fmt: skip
     fields = load_recipe("quickstart").model_dump()
 
     def names(section, prefix=""):
         for key, value in section.items():
-            if isinstance(value, dict) and prefix + key not in ("objective", "trl", "verl"):
+            if isinstance(value, dict) and value and prefix + key not in ("objective", "trl", "verl"):
                 yield from names(value, f"{prefix}{key}.")
             else:
                 yield "objective.alpha" if key == "objective" else prefix + key

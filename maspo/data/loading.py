@@ -4,6 +4,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from maspo.data import sources
 from maspo.data.arithmetic import arithmetic_problems
@@ -22,6 +23,7 @@ def load_problems(
     seed: int | None = None,
     template: str = "{problem}",
     columns: Mapping[str, str] | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> list[Problem]:
     r"""Load checkable problems from a generator, a local file or the hub.
 
@@ -35,6 +37,7 @@ def load_problems(
         template: what is asked; `{problem}` stands for the problem's text. In a prompt of several
             messages the last user message is the problem's text.
         columns: `{"prompt": ..., "answer": ..., "id": ...}`, each optional, for other names.
+        options: settings of a reasoning-gym task, such as `{"max_terms": 3}`.
 
     The prompt is the first of the columns `prompt`, `problem`, `question` that exists, a text or a
     list of messages. The answer is the first of `answer`, `ground_truth`, `reward_model` (its
@@ -49,6 +52,8 @@ def load_problems(
     check_template(template)
     if limit is not None and limit < 1:
         raise InputError(f"limit must be at least 1, not {limit}")
+    if options and not source.startswith(_GYM):
+        raise InputError(f"options have no effect on {source}: they are of reasoning-gym's tasks")
     if source == "arithmetic":
         _check_no_columns(source, columns)
         problems = arithmetic_problems(
@@ -58,7 +63,9 @@ def load_problems(
     if source.startswith(_GYM):
         _check_no_columns(source, columns)
         task, count = source.removeprefix(_GYM), _count(source, limit)
-        rows = sources.read_reasoning_gym(task, count=count, seed=seed or 0, split=split or "train")
+        rows = sources.read_reasoning_gym(
+            task, count=count, seed=seed or 0, split=split or "train", options=options or {}
+        )
         name = f"{task}-{split or 'train'}-{seed or 0}"
         return problems_from_rows(rows, name=name, template=template, columns=None)
     name, rows = _read(source, split)

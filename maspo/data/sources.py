@@ -1,7 +1,7 @@
 """Rows of a data set, wherever it lies: a local file, the hub, or a procedural generator."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,9 @@ def read_hub(source: str, split: str) -> list[dict[str, Any]]:
     return list(dataset)  # type: ignore[arg-type]
 
 
-def read_reasoning_gym(task: str, *, count: int, seed: int, split: str) -> list[dict[str, Any]]:
+def read_reasoning_gym(
+    task: str, *, count: int, seed: int, split: str, options: Mapping[str, Any]
+) -> list[dict[str, Any]]:
     """Generate problems of a reasoning-gym task as rows with `question` and `answer`."""
     try:
         import reasoning_gym  # pyright: ignore[reportMissingImports]
@@ -59,7 +61,10 @@ def read_reasoning_gym(task: str, *, count: int, seed: int, split: str) -> list[
     if split not in ("train", "test"):
         raise unknown("split", split, ("train", "test"))
     offset = _TEST_OFFSET if split == "test" else 0
-    generated = reasoning_gym.create_dataset(task, size=count, seed=seed + offset)
+    try:
+        generated = reasoning_gym.create_dataset(task, size=count, seed=seed + offset, **options)
+    except (AssertionError, TypeError, ValueError) as error:
+        raise InputError(f"reasoning-gym's {task} does not take {dict(options)}: {error}") from None
     return [{"question": item["question"], "answer": item["answer"]} for item in generated]
 
 

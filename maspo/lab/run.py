@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maspo.data import Problem, load_problems
+from maspo.data import Problem
 from maspo.errors import InputError
 from maspo.evaluation.evaluate import Evaluation, evaluate
 from maspo.lab.console import Screen
@@ -23,7 +23,6 @@ from maspo.lab.tokens import TokenSaver
 from maspo.models.load import check_source, load_model
 from maspo.objectives import describe_objective
 from maspo.recipes import Recipe, dump_recipe
-from maspo.recipes.schema import Data
 from maspo.rewards import MathReward, Verifier
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ class Run:
         trl_config(recipe, folder.path, strict=strict)
         processes = Processes()
         check_source(recipe.model.source)
-        training, held_out = load(recipe.data), load(recipe.evaluation.data)
+        training, held_out = recipe.data.load(), recipe.evaluation.data.load()
         screen.console.print(f"loading {recipe.model.source}", style="dim", markup=False)
         model, tokenizer = load_model(recipe.model.source, recipe.model.dtype)
         training = fitting(training, tokenizer, recipe.data.max_prompt_tokens, screen)
@@ -212,18 +211,6 @@ def watched(
             bar.update(bar.task_ids[0], completed=line["step"], news=news)
 
         yield sink
-
-
-def load(section: Data) -> list[Problem]:
-    """Load the problems of one section of a recipe."""
-    return load_problems(
-        section.source,
-        split=section.split,
-        limit=section.limit,
-        seed=section.seed,
-        template=section.template,
-        columns=section.columns,
-    )
 
 
 def fitting(

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from maspo.core.advantages import ADVANTAGES
 from maspo.core.objective import Objective
 from maspo.core.reduction import REDUCTIONS
+from maspo.data import Problem, load_problems
 from maspo.objectives import make_objective
 
 Count = Annotated[int, Field(ge=1)]
@@ -56,8 +57,14 @@ class Data(Section):
     """What the user says; `{problem}` is replaced."""
     columns: dict[str, str] | None = None
     """Names of the columns `prompt`, `answer` and `id`, where they are not found by themselves."""
+    options: dict[str, Any] = {}
+    """Settings of a reasoning-gym task, by their names there."""
     max_prompt_tokens: Count | None = None
     """Problems with a longer prompt are left out."""
+
+    def load(self) -> list[Problem]:
+        """Load them, whatever the length of their prompts; InputError where that fails."""
+        return load_problems(**self.model_dump(exclude={"max_prompt_tokens"}))
 
 
 class Rollout(Section):

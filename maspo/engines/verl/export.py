@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from maspo.data import Problem, load_problems
+from maspo.data import Problem
 from maspo.errors import InputError
-from maspo.recipes.schema import Data, Recipe
+from maspo.recipes.schema import Recipe
 
 
 def write_problems(recipe: Recipe, folder: Path) -> dict[Path, int]:
@@ -17,7 +17,7 @@ def write_problems(recipe: Recipe, folder: Path) -> dict[Path, int]:
     Raises InputError where either exists, and where a rollout takes more problems than there are.
     """
     parts = {"train": recipe.data, "test": recipe.evaluation.data}
-    problems = {name: _load(section) for name, section in parts.items()}
+    problems = {name: section.load() for name, section in parts.items()}
     found, asked = len(problems["train"]), recipe.rollout.prompts
     if found < asked:
         raise InputError(f"a rollout takes {asked} prompts, but there are only {found} problems")
@@ -28,10 +28,6 @@ def write_problems(recipe: Recipe, folder: Path) -> dict[Path, int]:
         write_parquet(rows, path)
         written[path] = len(rows)
     return written
-
-
-def _load(section: Data) -> list[Problem]:
-    return load_problems(**section.model_dump(exclude={"max_prompt_tokens"}))
 
 
 def verl_rows(problems: Sequence[Problem], source: str, split: str) -> list[dict[str, Any]]:
