@@ -1,6 +1,9 @@
 """Make the embedded model: a small decoder taught column addition, and stopped half-way.
 
     python scripts/make_embedded_model.py maspo/models/embedded
+    python scripts/make_embedded_model.py FOLDER --task chain_sum
+
+The second is the start of a study on reasoning-gym's chain_sum, taught by running totals.
 
 Supervised learning on worked solutions stops as soon as sampling at temperature 1 gets `TARGET`
 right on problems of the training split, so that reinforcement learning has something left to do.
@@ -9,7 +12,8 @@ Takes a few minutes on one core; the same machine and versions give the same wei
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,7 +25,8 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from maspo.data.arithmetic import arithmetic_problems, worked_solution
+from maspo.data import load_problems
+from maspo.data.arithmetic import worked_solution
 from maspo.data.problems import Problem
 from maspo.sampling import Settings, draw
 from maspo.sampling.with_transformers import TransformersSampler
@@ -82,6 +87,43 @@ given. Licence: Apache-2.0.
 """
 
 
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is taught."""
+
+    source: str
+    """As in a recipe."""
+    options: dict[str, int]
+    solution: Callable[[Problem], str]
+    """Writes out the solution of a problem, which ends in its boxed answer."""
+    readme: str = ""
+
+    def problems(self, count: int, split: str) -> list[Problem]:
+        """Draw problems."""
+        return load_problems(self.source, limit=count, seed=SEED, split=split, options=self.options)
+
+
+def running_totals(problem: Problem) -> str:
+    r"""Write out a chain of sums: `12 + 34 - 7` gives `12+34=46`, `46-7=39`, `\boxed{39}`."""
+    first, *rest = problem.prompt[0]["content"].partition(": ")[2].removesuffix(" =").split()
+    total, lines = int(first), []
+    for sign, number in zip(rest[::2], rest[1::2], strict=True):
+        following = total + int(sign + number)
+        lines.append(f"{total}{sign}{number}={following}")
+        total = following
+    return "\n".join([*lines, rf"\boxed{{{total}}}"])
+
+
+TASKS = {
+    "arithmetic": Task(source="arithmetic", options={}, solution=worked_solution, readme=README),
+    "chain_sum": Task(
+        source="reasoning-gym:chain_sum",
+        options={"min_terms": 3, "max_terms": 3, "min_digits": 1, "max_digits": 2},
+        solution=running_totals,
+    ),
+}
+
+
 def build_tokenizer() -> PreTrainedTokenizerFast:
     r"""One token a byte, one for `\boxed{`, and six special tokens; any NFC text round-trips."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -128,7 +170,9 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
 
 
 def batches(
-    tokenizer: PreTrainedTokenizerFast, problems: list[Problem]
+    tokenizer: PreTrainedTokenizerFast,
+    problems: list[Problem],
+    solution: Callable[[Problem], str],
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Yield padded token ids and labels; labels are -100 outside the worked solution."""
     for start in range(0, len(problems), BATCH):
@@ -138,7 +182,7 @@ def batches(
                 list(problem.prompt), tokenize=False, add_generation_prompt=True
             )
             prompts.append(len(tokenizer(prompt)["input_ids"]))
-            rows.append(tokenizer(prompt + worked_solution(problem) + END)["input_ids"])
+            rows.append(tokenizer(prompt + solution(problem) + END)["input_ids"])
         width = max(map(len, rows))
         ids = torch.full((len(rows), width), tokenizer.pad_token_id)
         labels = torch.full((len(rows), width), -100)
@@ -160,14 +204,14 @@ def measure(
     return len(right) / len(drawn), len(set(right)) / len(problems)
 
 
-def teach(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast) -> int:
+def teach(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, task: Task) -> int:
     """Train until the target is reached; return the number of updates."""
-    problems = arithmetic_problems(BATCH * MAX_STEPS + CHECK, seed=SEED, split="train")
+    problems = task.problems(BATCH * MAX_STEPS + CHECK, "train")
     lessons, check = problems[:-CHECK], problems[-CHECK:]
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99))
     warmup = torch.optim.lr_scheduler.LinearLR(optimizer, 0.01, total_iters=WARMUP_STEPS)
     start = time.time()
-    for step, batch in enumerate(batches(tokenizer, lessons), 1):
+    for step, batch in enumerate(batches(tokenizer, lessons, task.solution), 1):
         loss = model(**batch).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -190,20 +234,22 @@ def main() -> None:
     """Make the model and save it with its tokenizer and a README."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
+    parser.add_argument("--task", choices=tuple(TASKS), default="arithmetic")
+    options = parser.parse_args()
+    folder, task = options.folder, TASKS[options.task]
     torch.manual_seed(SEED)
     torch.set_num_threads(1)
     tokenizer = build_tokenizer()
     model = build_model(tokenizer)
-    steps = teach(model, tokenizer)
-    held_out = arithmetic_problems(HELD_OUT, seed=SEED, split="test")
+    steps = teach(model, tokenizer, task)
+    held_out = task.problems(HELD_OUT, "test")
     average, solved = measure(model, tokenizer, held_out)
     print(f"held out: Avg@8 {average:.1%}  pass@8 {solved:.1%}")
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     (folder / "README.md").write_text(
-        README.format(
+        task.readme.format(
             parameters=parameters,
             steps=steps,
             batch=BATCH,
