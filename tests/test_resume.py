@@ -26,6 +26,7 @@ from maspo.models import load_model
 from maspo.recipes import parse_recipe
 
 REPOSITORY = Path(maspo.__file__).parents[1]
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 CLOCKS = ("seconds", "step_time")
 
 
@@ -276,7 +277,7 @@ def test_killed_and_continued_a_run_ends_with_the_same_bits(tmp_path):
     words = ["--kills", "2", "--each", "2", "--moments", "rollout,checkpoint"]
     done = subprocess.run(
         [
-            sys.executable, REPOSITORY / "scripts" / "kill_and_resume.py",
+            sys.executable, SCRIPTS / "kill_and_resume.py",
             "--work", tmp_path / "work", *words, *SET,
         ],
         capture_output=True, text=True, env=ENVIRONMENT,
