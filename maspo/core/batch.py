@@ -104,6 +104,14 @@ class TokenBatch:
         """Bool `[batch, time]`: the ratio is out of bounds."""
         return self.log_ratio.abs() > self.max_log_ratio
 
+    def intact(self, x: Tensor) -> Tensor:
+        """Give `x`, `[batch, time]`, with 0 where the ratio is out of bounds; it may be `x` itself."""
+        if not x.is_cuda:  # where a look costs no wait for a device, and spares five passes
+            low, high = self.log_ratio.aminmax() if x.numel() else (0.0, 0.0)
+            if -self.max_log_ratio <= low and high <= self.max_log_ratio:
+                return x
+        return only(x, ~self.broken)
+
     @cached_property
     def lengths(self) -> Tensor:
         """Number of tokens of each sequence, `[batch, 1]`; 1 for an empty one, for division."""

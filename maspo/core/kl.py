@@ -77,7 +77,7 @@ class KL:
         if self.estimator.endswith("+"):
             slope = -x
         if self.bias_correction:
-            slope = batch.ratio * (slope + only(value, ~batch.broken))
+            slope = batch.ratio * (slope + batch.intact(value))
             value = batch.ratio * value
         return value, slope
 

@@ -193,7 +193,7 @@ class GatedObjective(Objective):
             gated = batch.advantages * (ratio - 1) > 0
             weight, value = Gated(*(choose(gated, x, ratio) for x in (weight, value)))
         return Terms(
-            weights=only(weight, ~batch.broken),
+            weights=batch.intact(weight),
             surrogate=value * batch.advantages,
             ratios=ratio,
             widths=width,

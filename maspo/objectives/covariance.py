@@ -149,7 +149,7 @@ class KLCov(Objective):
         """See the class."""
         drift = only(batch.log_ratio, self.select(batch) & ~batch.broken)
         return Terms(
-            weights=only(batch.ratio, ~batch.broken),
+            weights=batch.intact(batch.ratio),
             surrogate=batch.ratio * batch.advantages - self.beta * drift.abs(),
             ratios=batch.ratio,
             offsets=-self.beta * drift.sign(),
