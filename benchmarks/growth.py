@@ -25,7 +25,7 @@ AXES: dict[str, tuple[int, ...]] = {
     "completions": (64, 128, 256, 512, 1024),
     "longest": (64, 128, 256, 512),
     "samples": (4, 8, 16, 32),
-    "vocabulary": (263, 4096, 16384, 65536),
+    "vocabulary": (263, 4096, 16384),
 }
 BASE = {"completions": 128, "longest": 128, "samples": 8, "vocabulary": 263}
 LABELS = {

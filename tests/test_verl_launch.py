@@ -92,7 +92,11 @@ def test_every_field_of_a_recipe_changes_the_command_or_is_known_not_to():
 
     def names(section, prefix=""):
         for key, value in section.items():
-            if isinstance(value, dict) and value and prefix + key not in ("objective", "trl", "verl"):
+            if (
+                isinstance(value, dict)
+                and value
+                and prefix + key not in ("objective", "trl", "verl")
+            ):
                 yield from names(value, f"{prefix}{key}.")
             else:
                 yield "objective.alpha" if key == "objective" else prefix + key
