@@ -119,6 +119,11 @@ ROWS = [
         "vespo", oracle_sequence.vespo, ("bounded",),
         k_pos=0.5, lambda_pos=0.7, k_neg=1.0, lambda_neg=0.2,
     ),
+    coupled("maspo_calibrated", oracle_sequence.maspo_calibrated),
+    coupled(
+        "maspo_calibrated", oracle_sequence.maspo_calibrated,
+        keep=0.6, narrowest=0.3, sigma_base=0.5, alpha=0.5, shape="hard", cap=2.0,
+    ),
     coupled("bapo", oracle_sequence.bapo),
     coupled(
         "bapo", oracle_sequence.bapo,

@@ -8,7 +8,7 @@ all J, stop-gradients respected; for J that belong to a sequence, of |o| J, its 
 from fractions import Fraction
 from math import exp
 
-from oracle import ppo
+from oracle import maspo, maspo_width, ppo
 
 
 def each_sequence(rule):
@@ -111,6 +111,34 @@ BAPO_RELEASED = {
     "target": 0.5, "lower_max": 0.8, "lower_step": 0.05, "upper_max": 2.0, "first": "lower",
     "by_mass": False, "cap": 3.0,
 }  # fmt: skip
+
+
+def calibrated_scale(batch, keep=0.9, narrowest=0.05, shape="gaussian", two_sided=False, **radius):
+    """Widen the gate, scale by scale, until it leaves the share `keep` of what it acts on."""
+    acted_on = [
+        (exp(l - l_old), a, maspo_width(l_old, a, **radius))
+        for l, l_old, a in (token for sequence in batch for token in sequence)
+        if a * (l - l_old) > 0 or (two_sided and a)
+    ]
+    for rung in range(24):
+        scale = narrowest ** ((23 - rung) / 23)
+        left = 0.0
+        for ratio, a, width in acted_on:
+            z = (ratio - 1) / (scale * width)
+            gate = exp(-z * z / 2) if shape == "gaussian" else float(abs(z) <= 1)
+            left += ratio * abs(a) * gate
+        if left >= keep * sum(ratio * abs(a) for ratio, a, _ in acted_on):
+            return scale
+    return 1.0
+
+
+def maspo_calibrated(batch, keep=0.9, narrowest=0.05, sigma_base=1.0, sigma_high=10.0, **rest):
+    """MASPO with both bounds of its width scaled."""
+    radius = {"sigma_base": sigma_base, "sigma_high": sigma_high, **rest}
+    search = {key: value for key, value in radius.items() if key != "cap"}
+    scale = calibrated_scale(batch, keep, narrowest, **search)
+    scaled = radius | {"sigma_base": sigma_base * scale, "sigma_high": sigma_high * scale}
+    return [[maspo(*token, **scaled) for token in sequence] for sequence in batch if sequence]
 
 
 def covariances(batch):

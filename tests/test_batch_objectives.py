@@ -67,6 +67,52 @@ def test_bapos_width_is_the_way_from_1_to_the_bound_on_the_side_of_the_ratio(nam
         assert found.tolist() == pytest.approx(expected, rel=1e-12)
 
 
+# Calibrated MASPO's search
+
+
+@pytest.mark.parametrize("shape", ["gaussian", "hard"])
+@pytest.mark.parametrize("two_sided", [False, True])
+def test_the_calibrated_gate_has_the_scale_of_a_plain_search(shape, two_sided):
+    found = set()
+    for seed in range(60):
+        batch = random_batch(seed)
+        settings = {"keep": 0.1 + 0.85 * (seed % 7) / 6, "shape": shape, "two_sided": two_sided}
+        objective = make_objective("maspo_calibrated", **settings)
+        cleaned = clean(*batch)
+        scale = objective.width(cleaned) / make_objective("maspo").width(cleaned)
+        expected = oracle_sequence.calibrated_scale(as_lists(*batch), **settings)
+        assert scale[batch[3]].tolist() == pytest.approx(
+            [expected] * int(batch[3].sum()), rel=1e-12
+        )
+        found.add(expected)
+    assert len(found) > 10 and max(found) == 1
+
+
+def test_where_ratios_stay_near_1_the_calibrated_gate_acts_and_maspos_does_not():
+    """The share of the gradient left on the gated side, by the weights themselves."""
+    for seed in range(8):
+        log_probs, old, advantages, mask = random_batch(seed, batch=8, time=15)
+        batch = old + 0.03 * (log_probs - old), old, advantages, mask
+        cleaned = clean(*batch)
+        size = cleaned.ratio * cleaned.advantages.abs()
+        acted_on = mask & (cleaned.advantages * (cleaned.ratio - 1) > 0)
+
+        def left(name, batch=batch, size=size, acted_on=acted_on, cleaned=cleaned, **settings):
+            found = weights_of(make_objective(name, **settings), batch) * cleaned.advantages.abs()
+            return float(found[acted_on].sum() / size[acted_on].sum())
+
+        shares = [left("maspo_calibrated", narrowest=1e-3, keep=keep) for keep in (0.5, 0.8, 0.95)]
+        assert 0.5 <= shares[0] < 0.8 <= shares[1] < 0.95 <= shares[2] < 0.99 < left("maspo")
+
+
+@pytest.mark.parametrize("settings", [{"keep": 1.0}, {"narrowest": 1.0}])
+def test_a_gate_that_may_take_nothing_or_not_narrow_is_maspos(settings):
+    for seed in range(4):
+        batch = random_batch(seed)
+        found = weights_of(make_objective("maspo_calibrated", **settings), batch)
+        assert torch.equal(found, weights_of("maspo", batch))
+
+
 # Clip-Cov's draw
 
 
@@ -140,7 +186,12 @@ def test_keys_tell_nothing_of_the_log_probability():
 
 
 ONES = [make_objective(name) for name in (*SEQUENCES, "bapo", "bapo_released")]
-SOME = [DRAW, make_objective("kl_cov", fraction=0.2), make_objective("bapo", target=0.6)]
+SEARCHES = [
+    make_objective("bapo", target=0.6),
+    make_objective("bapo_released", target=0.6),
+    make_objective("maspo_calibrated"),
+]
+SOME = [DRAW, make_objective("kl_cov", fraction=0.2), *SEARCHES[::2]]
 
 
 def slopes_of(objective, batch):
@@ -209,11 +260,10 @@ def on_two_processes(batch, use):
     return found
 
 
-@pytest.mark.parametrize("name", ["bapo", "bapo_released"])
+@pytest.mark.parametrize("objective", SEARCHES, ids=str)
 @pytest.mark.parametrize("seed", range(6))
-def test_processes_find_the_same_bounds_together(name, seed):
+def test_processes_find_the_same_bounds_together(objective, seed):
     batch = random_batch(seed, batch=8, time=15)
-    objective = make_objective(name, target=0.6)
     whole = weights_of(objective, batch)
     halves = on_two_processes(
         batch, lambda half, add: weights_of(objective, half, sum_over_processes=add)

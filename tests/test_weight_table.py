@@ -63,6 +63,7 @@ DEFAULTS = {
     "maspo_no_risk": MASPOS | {"beta_pos": 0.0, "beta_neg": 0.0},
     "maspo_hard": MASPOS,
     "maspo_capped": MASPOS | {"cap": 3.0},  # verl's clip_ratio_c
+    "maspo_calibrated": MASPOS | {"keep": 0.9, "narrowest": 0.05},  # ours
     "grpo": PPOS,  # verl
     "dr_grpo": PPOS,  # the authors' release
     "reinforce_pp": PPOS,  # verl

@@ -10,6 +10,7 @@ from maspo.core.plugins import WithPlugins
 from maspo.errors import unknown
 from maspo.objectives.aspo import ASPO
 from maspo.objectives.bapo import BAPO, BAPOReleased
+from maspo.objectives.calibrated import MASPOCalibrated
 from maspo.objectives.cispo import CISPO
 from maspo.objectives.covariance import ClipCov, KLCov
 from maspo.objectives.dac import DAC, DACReleased
@@ -53,6 +54,7 @@ BUILT_IN: dict[str, type[Objective]] = {
     "maspo_no_risk": MASPONoRisk,
     "maspo_hard": MASPOHard,
     "maspo_capped": MASPOCapped,
+    "maspo_calibrated": MASPOCalibrated,
     "dac": DAC,
     "dac_released": DACReleased,
     "entropy_advantage": EntropyAdvantage,
