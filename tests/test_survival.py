@@ -5,6 +5,7 @@ import os
 import re
 import resource
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -225,7 +226,7 @@ TINY = [
 SET = [word for item in TINY for word in ("--set", item)]
 
 
-def maspo_train(*words, largest_file=None):
+def maspo_train(*words, largest_file=None, **variables):
     """Run `maspo train`; no file may grow over `largest_file` bytes, as on a disk that is full."""
 
     def limit():
@@ -233,7 +234,7 @@ def maspo_train(*words, largest_file=None):
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    environment["PYTHONPATH"] = str(REPOSITORY)
+    environment |= {"PYTHONPATH": str(REPOSITORY)} | variables
     return subprocess.run(
         [sys.executable, "-m", "maspo", "train", *map(str, words)],
         capture_output=True, text=True, env=environment, preexec_fn=limit,
@@ -265,6 +266,32 @@ def test_a_model_that_cannot_be_fetched_costs_one_sentence_and_no_folder(tmp_pat
     done = maspo_train(*SET, "--set", "model.source=nobody/nothing", "--out", out)
     assert done.returncode == 2 and "no model could be loaded from" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1 and not out.exists()
+
+
+def test_a_port_in_use_costs_one_sentence(tmp_path):
+    """The port at which the processes of a run are to meet."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(taken.getsockname()[1])}
+        place = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
+        done = maspo_train(*SET, "--out", tmp_path / "out", **meeting, **place)
+    assert done.returncode == 1 and "the processes cannot meet" in done.stderr
+    assert "address already in use" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("trl.report_to=nothing-such", "trl.report_to: nothing-such is not installed, or unknown"),
+        ("trl.tf32=true", "requires Ampere or a newer GPU"),
+    ],
+)
+def test_what_this_machine_lacks_costs_one_sentence(tmp_path, setting, message):
+    done = maspo_train(*SET, "--set", setting, "--out", tmp_path / "out", CUDA_VISIBLE_DEVICES="")
+    assert done.returncode == 2 and message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and not (tmp_path / "out").exists()
 
 
 def test_weights_that_are_pickles_are_refused(tmp_path):

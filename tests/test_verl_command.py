@@ -43,6 +43,17 @@ def test_a_dry_run_prints_the_whole_command_and_writes_nothing(tmp_path):
 
 
 @needs_verl
+@pytest.mark.parametrize("asked", [("--gpus-per-node", "64"), ("--nodes", "64")])
+def test_gpus_that_are_not_there_cost_one_sentence(asked, tmp_path):
+    """Ray would wait for them for ever."""
+    words = "train", "quickstart", "--engine", "verl", "--set", "training.micro_batch=1", *asked
+    lonely = {"RAY_ADDRESS": "", "RAY_TMPDIR": str(tmp_path)}
+    code, _, errors = maspo(*words, "--out", str(tmp_path / "run"), **lonely)
+    assert code == 2 and "GPUs are asked for, this machine alone has" in errors
+    assert not (tmp_path / "run").exists()
+
+
+@needs_verl
 def test_one_update_per_rollout_is_warned_of_and_refused_under_strict(tmp_path):
     words = "train", "quickstart", "--engine", "verl", "--dry-run", "--out", str(tmp_path / "x")
     words += ("--set", "training.updates_per_rollout=1")

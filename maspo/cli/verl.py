@@ -48,7 +48,7 @@ class Options:
 def train(recipe: Recipe, folder: RunFolder, options: Options, *, strict: bool) -> None:
     """Translate, check, print the command in full, and run it; its exit code becomes ours."""
     from maspo.engines.verl.export import write_problems
-    from maspo.engines.verl.launch import command, prepare, printed
+    from maspo.engines.verl.launch import check_devices, command, prepare, printed
     from maspo.engines.verl.translate import Cluster, data_parallel, extras
     from maspo.recipes import dump_recipe, plan
 
@@ -68,6 +68,8 @@ def train(recipe: Recipe, folder: RunFolder, options: Options, *, strict: bool) 
     if options.dry_run:
         say(f"checked by verl; it would train {recipe.make_objective()}")
         return
+    if options.submit is None:
+        check_devices(cluster)
     write_problems(recipe, folder.path / "data")
     folder.create()
     folder.write_text("recipe.yaml", dump_recipe(recipe))

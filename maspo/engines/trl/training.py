@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from datasets import Dataset
 from transformers import TrainerCallback
+from transformers.integrations import get_available_reporting_integrations
 from transformers.trainer_utils import set_seed
 
 from maspo.core.batch import TokenBatch
 from maspo.data import Problem
 from maspo.engines.trl.config import LOSS_TYPES, MASPOConfig
 from maspo.engines.trl.trainer import MASPOTrainer
-from maspo.errors import InputError, unknown
+from maspo.errors import InputError, RunError, unknown
 from maspo.recipes.schema import Lora, Recipe, check_division
 
 Sink = Callable[[dict[str, Any]], None]
@@ -97,11 +98,17 @@ def _with_extras(recipe: Recipe, decided: dict[str, Any]) -> MASPOConfig:
     per_pass = recipe.training.micro_batch * processes
     decided["gradient_accumulation_steps"] = recipe.completions_per_update // per_pass
     try:
-        return MASPOConfig(**{**decided, **recipe.trl})
+        config = MASPOConfig(**{**decided, **recipe.trl})
     except InputError:
         raise
-    except ValueError as error:
+    except (ValueError, ImportError) as error:
         raise InputError(str(error)) from error
+    except torch.distributed.DistError as error:
+        raise RunError(f"the processes cannot meet: {error}") from error
+    absent = set(config.report_to or ()) - set(get_available_reporting_integrations())
+    if absent:
+        raise InputError(f"trl.report_to: {', '.join(sorted(absent))} is not installed, or unknown")
+    return config
 
 
 def train(

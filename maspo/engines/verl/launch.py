@@ -79,3 +79,22 @@ def check_neighbours() -> None:
             f"verl's workers would fail: they import from TRL what TRL {version('trl')} no longer has; "
             "give verl an environment of its own, without TRL"
         )
+
+
+def check_devices(cluster: Cluster) -> None:
+    """Raise InputError where Ray would wait for ever for devices that this machine does not have.
+
+    Only a run that starts Ray itself is judged: a cluster may have what this machine lacks.
+    """
+    started = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
+    if os.environ.get("RAY_ADDRESS") or started.exists():
+        return
+    from verl.plugin.platform import get_platform
+
+    platform, asked = get_platform(), cluster.gpus_per_node
+    found = platform.device_count()
+    if cluster.nodes > 1 or found < asked:
+        raise InputError(
+            f"{cluster.nodes} x {asked} GPUs are asked for, this machine alone has {found}, and no cluster "
+            "of Ray's was found: start or name one (`ray start`, RAY_ADDRESS, --submit)"
+        )
