@@ -58,7 +58,7 @@ def test_bad_objectives_get_one_sentence(text, message):
 
 def test_the_lists_that_are_taken_without_being_named():
     assert len(parse_entrants(RIVALS)) == 8
-    assert len(parse_entrants(ABLATIONS)) == 10
+    assert len(parse_entrants(ABLATIONS)) == 12
 
 
 def test_labels_beside_curves_are_short_and_differ():
