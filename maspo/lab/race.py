@@ -21,7 +21,7 @@ RIVALS = "grpo,clip_higher,dac,entropy_advantage,bapo,sapo,cispo,maspo"
 ABLATIONS = (
     "maspo,maspo_no_mass,maspo_no_risk,maspo_hard,maspo:two_sided=true,maspo_capped,"
     "maspo:sigma_base=0.15,maspo:sigma_base=0.3,maspo:sigma_base=3,maspo:alpha=0.6,"
-    "maspo_calibrated,maspo_calibrated:keep=0.6"
+    "maspo_calibrated"
 )
 """MASPO with one part changed at a time. Its own sigma_base is 1, alpha 0.3; without mass alpha is 0."""
 
