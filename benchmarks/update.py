@@ -2,12 +2,14 @@
 
     python benchmarks/update.py [--dead 0.5] [--lengths lognormal] [--record]
     python benchmarks/update.py --dead 0 --lengths equal
+    python benchmarks/update.py --against bfloat16
 
 The update phase is what follows sampling: scoring the old policy, and forward, backward and
 optimizer steps of every update on the rollout. Sampling and rewards are replaced by fixed completions
 whose lengths are lognormal (median a quarter of the longest) or all equal, and by rewards that are equal
 throughout a share `dead` of the groups. Both trainers start from the same weights and get the same
-rollouts; stock TRL optimises its own GRPO loss, ours the same or, with `--objective`, another one.
+rollouts; stock TRL optimises its own GRPO loss, ours the same or, with `--objective`, another one. With
+`--against bfloat16` the other is ours as well, under autocast to bfloat16.
 
 The fraction of the arithmetic limit is 2 x parameters x live tokens for each scoring pass that is needed and
 3 x that for each update, over the rate of a matrix product measured in the same run.
@@ -37,7 +39,11 @@ class Update:
     """A trainer on rollouts that are given to it."""
 
     def __init__(
-        self, options: argparse.Namespace, ours: bool, vocabulary: int | None = None
+        self,
+        options: argparse.Namespace,
+        ours: bool,
+        vocabulary: int | None = None,
+        half: bool = False,
     ) -> None:
         self.options = options
         model, tokenizer = load_model(options.model)
@@ -48,7 +54,7 @@ class Update:
         common: dict[str, Any] = {
             "output_dir": tempfile.mkdtemp(), "per_device_train_batch_size": micro,
             "gradient_accumulation_steps": options.accumulation, "num_generations": options.samples,
-            "max_completion_length": options.longest, "report_to": [], "bf16": False,
+            "max_completion_length": options.longest, "report_to": [], "bf16": half,
             "learning_rate": 1e-6, "use_cpu": not torch.cuda.is_available(), "loss_type": "dapo",
             "steps_per_generation": options.updates * options.accumulation,
         }  # fmt: skip
@@ -142,13 +148,15 @@ def main() -> None:
     parser.add_argument("--dead", type=float, default=0.5)
     parser.add_argument("--lengths", choices=("lognormal", "equal"), default="lognormal")
     parser.add_argument("--objective", default="grpo")
+    parser.add_argument("--against", choices=("stock", "bfloat16"), default="stock")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--record", action="store_true")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    ours, stock = Update(options, ours=True), Update(options, ours=False)
+    half = options.against == "bfloat16"
+    ours, other = Update(options, ours=True), Update(options, ours=half, half=half)
     before = matrix_rate(torch.float32, ours.trainer.model.device)
-    times = pairs(ours, stock, options.repeats)
+    times = pairs(ours, other, options.repeats)
     rate = statistics.median([before, matrix_rate(torch.float32, ours.trainer.model.device)])
     parameters = ours.trainer.model.num_parameters()
     # Each live row is updated on once, and scored before in all updates but the first.
@@ -156,14 +164,14 @@ def main() -> None:
     row = {
         **{name: getattr(options, name) for name in (
             "prompts", "samples", "updates", "accumulation", "longest", "dead", "lengths",
-            "objective", "repeats",
+            "objective", "against", "repeats",
         )},
         "model": options.model.rpartition("/")[2],
-        "ratio": spread([stock / ours for ours, stock in times]),
+        "ratio": spread([other / ours for ours, other in times]),
         "seconds": spread([ours for ours, _ in times]),
-        "stock_seconds": spread([stock for _, stock in times]),
+        "other_seconds": spread([other for _, other in times]),
         "fraction_of_limit": round(work / rate / times[-1][0], 3),
-        "stock_fraction_of_limit": round(work / rate / times[-1][1], 3),
+        "other_fraction_of_limit": round(work / rate / times[-1][1], 3),
         "objective_share": round(sum(ours.objective_seconds) / times[-1][0], 4),
     }  # fmt: skip
     for name, value in row.items():

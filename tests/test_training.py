@@ -1,9 +1,12 @@
 """From a recipe to TRL's settings."""
 
+from pathlib import Path
+
 import pytest
+import torch
 
 import maspo
-from maspo.engines.trl.training import trl_config
+from maspo.engines.trl.training import in_bfloat16, trl_config
 from maspo.recipes import load_recipe
 
 
@@ -45,3 +48,17 @@ def test_settings_of_trl_pass_through_unless_the_recipe_decides_them(tmp_path):
     assert config(tmp_path, "trl={adam_beta1: 0.8}").adam_beta1 == 0.8
     with pytest.raises(maspo.InputError, match=r"trl\.num_iterations is decided by the rest"):
         config(tmp_path, "trl={num_iterations: 2}")
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="a GPU decides by itself")
+def test_on_a_cpu_bfloat16_is_for_models_that_gain_by_it(tmp_path):
+    """By what Linux says of the processor; from 10M parameters on, as benchmarks/update.py measured."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.exists():
+        pytest.skip("no /proc/cpuinfo")
+    able = "avx512_bf16" in cpuinfo.read_text()
+    recipe = load_recipe("quickstart")
+    assert not trl_config(recipe, tmp_path, parameters=460_000).bf16
+    assert trl_config(recipe, tmp_path, parameters=135_000_000).bf16 == able
+    assert config(tmp_path, "training.precision=bfloat16").bf16
+    assert in_bfloat16("bfloat16", 1) and not in_bfloat16("float32", 10**9)

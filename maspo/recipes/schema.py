@@ -104,7 +104,7 @@ class Training(Section):
     kl: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the KL divergence from the initial model; 0 spares the reference model."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of the arithmetic; auto is bfloat16 on GPUs that have it."""
+    """Of the arithmetic; auto: bfloat16 where the GPU has it, or the CPU has and the model 10M parameters."""
     gradient_checkpointing: bool = False
     save_every: Count | None = 10
     """Rollouts between checkpoints, from which an interrupted run goes on; none are written without it."""

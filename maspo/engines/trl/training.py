@@ -37,16 +37,30 @@ class Trained:
     """Optimizer steps taken."""
 
 
-def trl_config(recipe: Recipe, folder: Path, *, strict: bool = False) -> MASPOConfig:
+BFLOAT16_FROM = 10_000_000
+"""Parameters from which autocast to bfloat16 pays on a CPU that has it, see benchmarks/update.py."""
+
+
+def in_bfloat16(precision: str, parameters: int) -> bool:
+    """Decide whether a model of so many parameters is trained under autocast to bfloat16."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    able = torch.cpu.get_capabilities().get("avx512_bf16", False)
+    return able and parameters >= BFLOAT16_FROM and not torch.accelerator.is_available()
+
+
+def trl_config(
+    recipe: Recipe, folder: Path, *, parameters: int = 0, strict: bool = False
+) -> MASPOConfig:
     """Translate a recipe into TRL's settings, for the processes that are running.
 
-    Raises InputError for a setting under `trl` that TRL does not know or that the recipe already
-    decides, and for a rollout that cannot be dealt out to the processes.
+    `parameters` is the size of the model. Raises InputError for a setting under `trl` that TRL does not
+    know or that the recipe already decides, and for a rollout that cannot be dealt out to the
+    processes.
     """
     rollout, training = recipe.rollout, recipe.training
-    half = training.precision == "bfloat16"
-    if training.precision == "auto":
-        half = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     decided: dict[str, Any] = {
         "output_dir": str(folder),
         "objective": recipe.make_objective(),
@@ -69,7 +83,8 @@ def trl_config(recipe: Recipe, folder: Path, *, strict: bool = False) -> MASPOCo
         "loss_type": LOSS_TYPES[recipe.reduction],
         "advantages": recipe.advantages,
         "beta": training.kl,
-        "bf16": half,
+        "bf16": in_bfloat16(training.precision, parameters),
+        "use_cpu": not torch.accelerator.is_available(),
         "gradient_checkpointing": training.gradient_checkpointing,
         "save_strategy": "steps" if training.save_every else "no",
         "save_steps": (training.save_every or 1) * training.updates_per_rollout,
@@ -133,7 +148,7 @@ def train(
     every micro-batch of training, with the steps taken before it and its rows that were scored.
     """
     set_seed(recipe.seed)
-    args = trl_config(recipe, folder, strict=strict)
+    args = trl_config(recipe, folder, parameters=model.num_parameters(), strict=strict)
     lora = recipe.model.lora
     trainer = MASPOTrainer(
         model,
