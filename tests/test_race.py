@@ -13,9 +13,11 @@ from maspo.errors import InputError
 from maspo.lab.console import Screen
 from maspo.lab.race import ABLATIONS, RIVALS, Plan, check_fairness, parse_entrants, strangers
 from maspo.lab.race_folder import RaceFolder
-from maspo.lab.race_report import headline, short_label, write_race
-from maspo.lab.race_results import analyse, best_rates, tuned_at_the_edge
+from maspo.lab.race_report import write_race
+from maspo.lab.race_results import analyse
 from maspo.lab.race_run import Runner, why
+from maspo.lab.race_words import headline, short_label
+from maspo.lab.tuning import best_rates, tuned_at_the_edge, tuning_scores
 
 MASPO = "maspo:sigma_base=0.3,alpha=0"
 
@@ -313,9 +315,12 @@ def test_each_objective_takes_the_rate_with_the_best_mean(tmp_path):
         if score is not None:
             pretend(folder, cell, score)
     # Of GRPO 0.55 beats 0.45; of SAPO two are equal, and the one with a failed run is out.
-    rates = best_rates(found, folder)
+    rates = best_rates(tuning_scores(found, folder))
     assert rates == {("grpo", 4): 1e-4, ("sapo", 4): 1e-5}
-    assert [line.partition(",")[0] for line in tuned_at_the_edge(found, rates)] == ["sapo"]
+    (edge,) = tuned_at_the_edge(found, rates)
+    assert edge.startswith(
+        "4 updates per rollout: sapo did best with the lowest learning rate tried, 1e-05"
+    )
     chosen = found.cells(rates)
     assert {(c.entrant, c.learning_rate, c.seed) for c in chosen} == {
         (label, rate, seed) for (label, _), rate in rates.items() for seed in (1, 2)
@@ -324,10 +329,14 @@ def test_each_objective_takes_the_rate_with_the_best_mean(tmp_path):
         pretend(folder, cell)
     analysis = analyse(folder)
     assert set(analysis.fairness.values()) == {(), ("objective", "training.learning_rate")}
-    assert any(
-        note.startswith("sapo, 4 updates per rollout, did best with the lowest")
-        for note in analysis.notes
-    )
+    assert edge in analysis.notes
+    write_race(folder)
+    report = (folder.path / "report.md").read_text()
+    assert "| Learning rate | 1e-05 | 0.0001 | 0.001 |" in report
+    assert "| grpo | 45.0% | 55.0% | 45.0% |" in report and "| sapo | 50.0% | 50.0% | " in report
+    (group,) = json.loads((folder.path / "results.json").read_text())["groups"]
+    assert group["objectives"][1]["tried"] == {"1e-05": 0.5, "0.0001": 0.5, "0.001": None}
+    assert "The learning rates that were tried" in (folder.path / "report.html").read_text()
 
 
 # --- the page ------------------------------------------------------------------------------------

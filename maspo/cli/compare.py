@@ -144,7 +144,7 @@ def _race(
 
 def _carry_out(plan: Plan, folder: RaceFolder, runner: Runner) -> bool:
     """Tune, where that was asked for, and race; false where the tuning is not complete."""
-    from maspo.lab.race_results import best_rates
+    from maspo.lab.tuning import best_rates, tuning_scores
 
     rates = None
     if plan.rates:
@@ -154,7 +154,7 @@ def _carry_out(plan: Plan, folder: RaceFolder, runner: Runner) -> bool:
         if left:
             console.print(f"{len(left)} runs of the tuning are left; the same command goes on")
             return False
-        rates = best_rates(plan, folder)
+        rates = best_rates(tuning_scores(plan, folder))
         for (label, count), rate in rates.items():
             console.print(f"tuned      {label}, {count} updates: {rate:g}", highlight=False)
     runner("race", plan.cells(rates))

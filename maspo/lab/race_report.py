@@ -5,22 +5,25 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from maspo.core.settings import settings_of
-from maspo.evaluation.estimators import Estimate
-from maspo.lab import words
 from maspo.lab.folder import RunFolder
 from maspo.lab.page import render_page, write_page
-from maspo.lab.race import Entrant
 from maspo.lab.race_figures import CURVES, PALETTE, Curve, color_names, race_figures
 from maspo.lab.race_folder import RaceFolder
 from maspo.lab.race_results import Analysis, Group, Line, analyse
-from maspo.lab.statistics import FEWEST, median_reached
-from maspo.lab.tables import MISSING
-from maspo.objectives import OBJECTIVES
+from maspo.lab.race_words import (
+    HEADS,
+    cells,
+    headline,
+    legend,
+    origin,
+    proof,
+    short_label,
+    tuned_on,
+    tuning,
+)
 from maspo.recipes import dump_recipe
 
 MAX_POINTS = 200
-_LABEL = 13  # characters that fit beside the end of a curve
 
 
 def write_race(folder: RaceFolder) -> Analysis:
@@ -40,7 +43,7 @@ def write_race(folder: RaceFolder) -> Analysis:
 def results(analysis: Analysis) -> dict[str, Any]:
     """Give the figures of the report and those of every run, as plain data."""
 
-    def line(one: Line) -> dict[str, Any]:
+    def line(one: Line, updates: int) -> dict[str, Any]:
         runs = {
             str(run.result.cell.seed): {
                 "score": run.result.score,
@@ -55,6 +58,7 @@ def results(analysis: Analysis) -> dict[str, Any]:
         return {
             "objective": one.label,
             "learning_rate": one.learning_rate,
+            "tried": analysis.tried.get((one.label, updates), {}),
             "score": one.score and asdict(one.score),
             "iqm": one.iqm and asdict(one.iqm),
             "reward_area": one.area and asdict(one.area),
@@ -70,7 +74,7 @@ def results(analysis: Analysis) -> dict[str, Any]:
             "updates_per_rollout": group.updates,
             "score_before": group.start,
             "threshold": group.threshold,
-            "objectives": [line(one) for one in group.lines],
+            "objectives": [line(one, group.updates) for one in group.lines],
         }
         for group in analysis.groups
     ]
@@ -83,138 +87,6 @@ def results(analysis: Analysis) -> dict[str, Any]:
     }
 
 
-# --- words ---------------------------------------------------------------------------------------
-
-
-def headline(analysis: Analysis) -> str:
-    """Say what the race was, and how many objectives it told from the baseline."""
-    verdicts = [one for group in analysis.groups for one in group.verdicts]
-    better, worse = (sum(v.finding == word for v in verdicts) for word in ("better", "worse"))
-    count, seeds = len(analysis.plan.entrants), len(analysis.plan.seeds)
-    raced = (
-        f"{count} objectives on {analysis.plan.recipe.name}, {seeds} seed{'s' if seeds > 1 else ''}"
-    )
-    if not verdicts:
-        return raced
-    if seeds < FEWEST:
-        return f"{raced}: too few to tell them apart"
-    found = [f"{n} {word}" for n, word in ((better, "better"), (worse, "worse")) if n]
-    if not found:
-        return f"{raced}: none is shown to differ from {analysis.baseline}"
-    of = f" of {len(verdicts)} comparisons" if len(analysis.groups) > 1 else ""
-    return f"{raced}: {' and '.join(found)} than {analysis.baseline}{of}, the rest not told apart"
-
-
-def share(found: Estimate | None) -> str:
-    """Write a share in percent."""
-    return MISSING if found is None else words.percent(found.value, 1)
-
-
-def share_span(found: Estimate | None) -> str:
-    """Write the interval of a share."""
-    if found is None or found.low is None or found.high is None:
-        return ""
-    return f"[{100 * found.low:.1f}, {100 * found.high:.1f}]"
-
-
-def gap(found: Estimate | None) -> str:
-    """Write a difference in points."""
-    return MISSING if found is None else words.points(found.value, 1)
-
-
-def gap_span(found: Estimate | None) -> str:
-    """Write the interval of a difference."""
-    if found is None or found.low is None or found.high is None:
-        return ""
-    return f"[{words.points(found.low, 1)}, {words.points(found.high, 1)}]"
-
-
-def arrived(line: Line) -> str:
-    """Write the median completions to the threshold, and how many runs reached it."""
-    if not line.reached:
-        return MISSING
-    count = sum(at is not None for at in line.reached)
-    middle = median_reached(line.reached)
-    told = f"{middle:,.0f}" if middle is not None else "not reached"
-    return f"{told} ({count} of {len(line.reached)})"
-
-
-def state(line: Line, seeds: int) -> str:
-    """Write how many runs finished, failed, collapsed, and are missing."""
-    told = [f"{len(line.runs)} of {seeds}"]
-    for count, word in (
-        (len(line.collapsed), "collapsed"),
-        (len(line.failed), "failed"),
-        (len(line.missing), "not run"),
-    ):
-        if count:
-            told.append(f"{count} {word}")
-    return ", ".join(told)
-
-
-HEADS = (
-    "Objective",
-    "Learning rate",
-    "Runs",
-    "Mean",
-    "IQM",
-    "Difference",
-    "P(better)",
-    "Area",
-    "Completions to threshold",
-)
-
-
-def cells(analysis: Analysis, line: Line) -> list[tuple[str, str]]:
-    """Give the cells of a line of the table, in the order of HEADS: figure and interval."""
-    rate = MISSING if line.learning_rate is None else f"{line.learning_rate:g}"
-    change, chance = ("baseline", ""), ("", "")
-    if line.label != analysis.baseline:
-        versus = line.comparison
-        change = gap(versus and versus.difference), gap_span(versus and versus.difference)
-        chance = share(versus and versus.improvement), share_span(versus and versus.improvement)
-    return [
-        (line.label, ""),
-        (rate, ""),
-        (state(line, len(analysis.plan.seeds)), ""),
-        (share(line.score), share_span(line.score)),
-        (share(line.iqm), share_span(line.iqm)),
-        change,
-        chance,
-        (MISSING if line.area is None else f"{line.area.value:.3f}", ""),
-        (arrived(line), ""),
-    ]
-
-
-def legend(analysis: Analysis, group: Group) -> str:
-    """Explain the columns of the table of a group."""
-    start = MISSING if group.start is None else words.percent(group.start, 1)
-    told = (
-        f"{analysis.metric.capitalize()} in percent after training ({start} before): mean and "
-        "interquartile mean over seeds. Difference: to the baseline, paired by seed, in points. "
-        "P(better): probability that a run scores above one of the baseline, ties half. Brackets: "
-        "95% bootstrap intervals over seeds, which are too narrow where seeds are few; p-values are "
-        "adjusted, by Holm's method, for the objectives of this table. Area: mean training reward "
-        "on the way."
-    )
-    if group.threshold is None:
-        return told
-    return told + (
-        f" Completions to threshold: until the training reward reaches {group.threshold:.3f}, four "
-        "fifths of the baseline's way; median, and how many runs got there."
-    )
-
-
-def short_label(entrant: Entrant) -> str:
-    """Give a name that fits beside a curve: settings by their symbols, without the objective's name."""
-    symbols = {
-        f.name: known.symbol for f, known in settings_of(OBJECTIVES[entrant.settings["name"]])
-    }
-    changed = [f"{symbols[k]}={v}" for k, v in entrant.settings.items() if k in symbols]
-    label = " ".join(changed) or entrant.label
-    return label if len(label) <= _LABEL else label[: _LABEL - 1] + "…"
-
-
 # --- Markdown ------------------------------------------------------------------------------------
 
 
@@ -225,7 +97,9 @@ def markdown(analysis: Analysis, manifest: dict[str, Any], figures: list[str]) -
         parts += ["To know before believing a figure:", _items(analysis.notes)]
     for group in analysis.groups:
         parts += [f"## {group.title.capitalize()}", _items(one.text for one in group.verdicts)]
-        parts += [_grid(analysis, group), legend(analysis, group)]
+        parts += [_table([list(HEADS), *_rows(analysis, group)]), legend(analysis, group)]
+        if analysis.tried:
+            parts += [_table(tuning(analysis, group)), tuned_on(analysis)]
     parts += [f"![{name}](plots/{name}.png)" for name in figures]
     parts += ["## What is the same, and what is not", _proof(analysis)]
     parts += ["## Where this comes from", _items(f"{k}: {v}" for k, v in origin(manifest).items())]
@@ -236,42 +110,19 @@ def _items(lines: Any) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _grid(analysis: Analysis, group: Group) -> str:
-    rows = [list(HEADS), ["---"] * len(HEADS)]
-    for line in group.lines:
-        rows.append([f"{a} {b}".strip() for a, b in cells(analysis, line)])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+def _rows(analysis: Analysis, group: Group) -> list[list[str]]:
+    return [[f"{a} {b}".strip() for a, b in cells(analysis, line)] for line in group.lines]
 
 
-def proof(analysis: Analysis) -> list[tuple[str, str]]:
-    """Pair the keys in which recipes of one seed differ with the number of runs that do."""
-    counts: dict[str, int] = {}
-    for keys in analysis.fairness.values():
-        text = ", ".join(keys) or "nothing: the first of its seed, or equal to it"
-        counts[text] = counts.get(text, 0) + 1
-    return [(text, f"{count} run{'s' if count > 1 else ''}") for text, count in counts.items()]
+def _table(rows: list[list[str]]) -> str:
+    head, *rest = rows
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rest])
 
 
 def _proof(analysis: Analysis) -> str:
     lines = [f"{count} differ in {text}" for text, count in proof(analysis)]
     told = "The recipes that were run, each compared key by key with the first of its seed:"
     return f"{told}\n\n{_items(lines)}"
-
-
-def origin(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Give command, versions and machine, flat."""
-    found = manifest["provenance"]
-    hardware = found["hardware"]
-    return {
-        "command": found["command"],
-        "started": found["started"],
-        "commit": found["commit"],
-        "machine": f"{hardware['platform']}, {hardware['cpus']} CPUs",
-        "gpus": ", ".join(hardware["gpus"]) or "none",
-        "threads of a run": manifest["threads"],
-        "plan": manifest["fingerprint"][:16],
-        **found["versions"],
-    }
 
 
 # --- the page ------------------------------------------------------------------------------------
@@ -286,6 +137,8 @@ def page(analysis: Analysis, manifest: dict[str, Any]) -> str:
         heads=HEADS,
         cells=cells,
         legend=legend,
+        tuning=tuning,
+        tuned_on=tuned_on(analysis),
         scale=_scale(analysis),
         proof=proof(analysis),
         objectives={e.label: e.settings for e in analysis.plan.entrants},

@@ -10,11 +10,12 @@ from statistics import fmean, stdev
 from typing import Any
 
 from maspo.evaluation.estimators import Estimate
-from maspo.lab import statistics
+from maspo.lab import statistics, words
 from maspo.lab.charts import running_mean
 from maspo.lab.race import Plan, check_fairness, strangers
 from maspo.lab.race_folder import RaceFolder, Result
 from maspo.lab.statistics import Comparison, Verdict
+from maspo.lab.tuning import Tried, best_rates, tuned_at_the_edge, tuning_scores
 from maspo.recipes import load_recipe
 
 WAY = 0.8
@@ -73,11 +74,6 @@ class Run:
 def _mean(rows: Sequence[dict[str, Any]], key: str) -> float | None:
     known = [row[key] for row in rows if row.get(key) is not None]
     return fmean(known) if known else None
-
-
-def in_words(updates: int) -> str:
-    """Write a number of updates per rollout."""
-    return f"{updates} update{'s' if updates > 1 else ''} per rollout"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +137,7 @@ class Group:
     @property
     def title(self) -> str:
         """Its number of updates in words."""
-        return in_words(self.updates)
+        return words.updates(self.updates)
 
     @property
     def verdicts(self) -> list[Verdict]:
@@ -159,6 +155,8 @@ class Analysis:
     groups: tuple[Group, ...]
     fairness: dict[str, tuple[str, ...]]
     """By run, the keys in which its recipe differs from the first of its seed and updates."""
+    tried: Tried
+    """What tuning found; empty without it."""
     notes: tuple[str, ...]
     """What a reader must know before believing a figure."""
 
@@ -183,7 +181,8 @@ def analyse(folder: RaceFolder) -> Analysis:
     Raises InputError where the recipes that were run differ in more than they may.
     """
     plan = folder.plan()
-    rates = best_rates(plan, folder) if plan.rates else None
+    tried = tuning_scores(plan, folder)
+    rates = best_rates(tried) if plan.rates else None
     results = [folder.result(cell) for cell in plan.cells(rates)]
     recipes = {
         r.cell.name: load_recipe(str(folder.run_folder(r.cell) / "recipe.yaml"))
@@ -201,6 +200,7 @@ def analyse(folder: RaceFolder) -> Analysis:
         metric=next((r.metric for r in results if r.summary), "score"),
         groups=groups,
         fairness=fairness,
+        tried=tried,
         notes=tuple(notes),
     )
 
@@ -322,35 +322,3 @@ def _origins(folder: RaceFolder, results: Sequence[Result]) -> Iterable[str]:
         found = sorted({str(read(origin)) for origin in origins})
         if len(found) > 1:
             yield f"The runs come from several {name}: {', '.join(found)}."
-
-
-# --- tuning --------------------------------------------------------------------------------------
-
-
-def best_rates(plan: Plan, folder: RaceFolder) -> dict[tuple[str, int], float]:
-    """Choose, for each objective and number of updates, the learning rate with the best mean score.
-
-    A rate with a failed run is out, and so is an objective without any rate left. Of equally good
-    rates the smallest is taken.
-    """
-    scores: dict[tuple[str, int], dict[float, list[float | None]]] = {}
-    for cell in plan.tuning_cells():
-        tried = scores.setdefault((cell.entrant, cell.updates), {})
-        tried.setdefault(cell.learning_rate, []).append(folder.result(cell).score)
-    chosen = {}
-    for who, tried in scores.items():
-        whole = {rate: fmean(v) for rate, v in tried.items() if None not in v}  # pyright: ignore
-        if whole:
-            chosen[who] = max(sorted(whole), key=lambda rate: whole[rate])
-    return chosen
-
-
-def tuned_at_the_edge(plan: Plan, rates: dict[tuple[str, int], float]) -> list[str]:
-    """Name the objectives whose best learning rate is the lowest or highest of those tried."""
-    ends = {min(plan.rates): "lowest", max(plan.rates): "highest"} if len(plan.rates) > 1 else {}
-    return [
-        f"{label}, {in_words(updates)}, did best with the {ends[rate]} learning rate tried, {rate:g}: "
-        "a wider range may do better."
-        for (label, updates), rate in rates.items()
-        if rate in ends
-    ]

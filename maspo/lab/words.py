@@ -15,6 +15,11 @@ def points(difference: float, digits: int = 0) -> str:
     return f"{100 * difference:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
+def updates(count: int) -> str:
+    """Write a number of updates per rollout."""
+    return f"{count} update{'s' if count > 1 else ''} per rollout"
+
+
 def duration(seconds: float) -> str:
     """Write a time so that a person can read it."""
     if seconds < 120:

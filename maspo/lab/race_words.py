@@ -1,0 +1,187 @@
+"""A race in words and tables, the same in Markdown and on the page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from maspo.core.settings import settings_of
+from maspo.evaluation.estimators import Estimate
+from maspo.lab import words
+from maspo.lab.race import Entrant
+from maspo.lab.race_results import Analysis, Group, Line
+from maspo.lab.statistics import FEWEST, median_reached
+from maspo.lab.tables import MISSING
+from maspo.objectives import OBJECTIVES
+
+LABEL = 13
+"""Characters that fit beside the end of a curve."""
+
+
+def headline(analysis: Analysis) -> str:
+    """Say what the race was, and how many objectives it told from the baseline."""
+    verdicts = [one for group in analysis.groups for one in group.verdicts]
+    better, worse = (sum(v.finding == word for v in verdicts) for word in ("better", "worse"))
+    count, seeds = len(analysis.plan.entrants), len(analysis.plan.seeds)
+    raced = (
+        f"{count} objectives on {analysis.plan.recipe.name}, {seeds} seed{'s' if seeds > 1 else ''}"
+    )
+    if not verdicts:
+        return raced
+    if seeds < FEWEST:
+        return f"{raced}: too few to tell them apart"
+    found = [f"{n} {word}" for n, word in ((better, "better"), (worse, "worse")) if n]
+    if not found:
+        return f"{raced}: none is shown to differ from {analysis.baseline}"
+    of = f" of {len(verdicts)} comparisons" if len(analysis.groups) > 1 else ""
+    return f"{raced}: {' and '.join(found)} than {analysis.baseline}{of}, the rest not told apart"
+
+
+def share(found: Estimate | None) -> str:
+    """Write a share in percent."""
+    return MISSING if found is None else words.percent(found.value, 1)
+
+
+def share_span(found: Estimate | None) -> str:
+    """Write the interval of a share."""
+    if found is None or found.low is None or found.high is None:
+        return ""
+    return f"[{100 * found.low:.1f}, {100 * found.high:.1f}]"
+
+
+def gap(found: Estimate | None) -> str:
+    """Write a difference in points."""
+    return MISSING if found is None else words.points(found.value, 1)
+
+
+def gap_span(found: Estimate | None) -> str:
+    """Write the interval of a difference."""
+    if found is None or found.low is None or found.high is None:
+        return ""
+    return f"[{words.points(found.low, 1)}, {words.points(found.high, 1)}]"
+
+
+def arrived(line: Line) -> str:
+    """Write the median completions to the threshold, and how many runs reached it."""
+    if not line.reached:
+        return MISSING
+    count = sum(at is not None for at in line.reached)
+    middle = median_reached(line.reached)
+    told = f"{middle:,.0f}" if middle is not None else "not reached"
+    return f"{told} ({count} of {len(line.reached)})"
+
+
+def state(line: Line, seeds: int) -> str:
+    """Write how many runs finished, failed, collapsed, and are missing."""
+    told = [f"{len(line.runs)} of {seeds}"]
+    for count, word in (
+        (len(line.collapsed), "collapsed"),
+        (len(line.failed), "failed"),
+        (len(line.missing), "not run"),
+    ):
+        if count:
+            told.append(f"{count} {word}")
+    return ", ".join(told)
+
+
+HEADS = (
+    "Objective",
+    "Learning rate",
+    "Runs",
+    "Mean",
+    "IQM",
+    "Difference",
+    "P(better)",
+    "Area",
+    "Completions to threshold",
+)
+
+
+def cells(analysis: Analysis, line: Line) -> list[tuple[str, str]]:
+    """Give the cells of a line of the table, in the order of HEADS: figure and interval."""
+    rate = MISSING if line.learning_rate is None else f"{line.learning_rate:g}"
+    change, chance = ("baseline", ""), ("", "")
+    if line.label != analysis.baseline:
+        versus = line.comparison
+        change = gap(versus and versus.difference), gap_span(versus and versus.difference)
+        chance = share(versus and versus.improvement), share_span(versus and versus.improvement)
+    return [
+        (line.label, ""),
+        (rate, ""),
+        (state(line, len(analysis.plan.seeds)), ""),
+        (share(line.score), share_span(line.score)),
+        (share(line.iqm), share_span(line.iqm)),
+        change,
+        chance,
+        (MISSING if line.area is None else f"{line.area.value:.3f}", ""),
+        (arrived(line), ""),
+    ]
+
+
+def tuning(analysis: Analysis, group: Group) -> list[list[str]]:
+    """Give the table of the learning rates tried: a head, and a row for each objective."""
+    rates, rows = analysis.plan.rates, []
+    for line in group.lines:
+        found = analysis.tried[line.label, group.updates]
+        scores = [found[rate] for rate in rates]
+        rows.append([line.label, *(MISSING if s is None else words.percent(s, 1) for s in scores)])
+    return [["Learning rate", *(f"{rate:g}" for rate in rates)], *rows]
+
+
+def tuned_on(analysis: Analysis) -> str:
+    """Say what the table of the learning rates holds."""
+    seeds = ", ".join(map(str, analysis.plan.tuning_seeds))
+    return f"{analysis.metric.capitalize()} by learning rate in the runs for tuning, mean of seeds {seeds}."
+
+
+def legend(analysis: Analysis, group: Group) -> str:
+    """Explain the columns of the table of a group."""
+    start = MISSING if group.start is None else words.percent(group.start, 1)
+    told = (
+        f"{analysis.metric.capitalize()} in percent after training ({start} before): mean and "
+        "interquartile mean over seeds. Difference: to the baseline, paired by seed, in points. "
+        "P(better): probability that a run scores above one of the baseline, ties half. Brackets: "
+        "95% bootstrap intervals over seeds, which are too narrow where seeds are few; p-values are "
+        "adjusted, by Holm's method, for the objectives of this table. Area: mean training reward "
+        "on the way."
+    )
+    if group.threshold is None:
+        return told
+    return told + (
+        f" Completions to threshold: until the training reward reaches {group.threshold:.3f}, four "
+        "fifths of the baseline's way; median, and how many runs got there."
+    )
+
+
+def short_label(entrant: Entrant) -> str:
+    """Give a name that fits beside a curve: settings by their symbols, without the objective's name."""
+    symbols = {
+        f.name: known.symbol for f, known in settings_of(OBJECTIVES[entrant.settings["name"]])
+    }
+    changed = [f"{symbols[k]}={v}" for k, v in entrant.settings.items() if k in symbols]
+    label = " ".join(changed) or entrant.label
+    return label if len(label) <= LABEL else label[: LABEL - 1] + "…"
+
+
+def proof(analysis: Analysis) -> list[tuple[str, str]]:
+    """Pair the keys in which recipes of one seed differ with the number of runs that do."""
+    counts: dict[str, int] = {}
+    for keys in analysis.fairness.values():
+        text = ", ".join(keys) or "nothing: the first of its seed, or equal to it"
+        counts[text] = counts.get(text, 0) + 1
+    return [(text, f"{count} run{'s' if count > 1 else ''}") for text, count in counts.items()]
+
+
+def origin(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Give command, versions and machine, flat."""
+    found = manifest["provenance"]
+    hardware = found["hardware"]
+    return {
+        "command": found["command"],
+        "started": found["started"],
+        "commit": found["commit"],
+        "machine": f"{hardware['platform']}, {hardware['cpus']} CPUs",
+        "gpus": ", ".join(hardware["gpus"]) or "none",
+        "threads of a run": manifest["threads"],
+        "plan": manifest["fingerprint"][:16],
+        **found["versions"],
+    }
