@@ -33,7 +33,7 @@ class MASPOCalibrated(MASPO):
 
     The sums are over the micro-batch handed in, on all processes, in one exchange; s carries no
     gradient and changes with the size of the micro-batch. Ours, not the paper's: MASPO is
-    arXiv:2602.17550, the study in docs/studies compares the two.
+    arXiv:2602.17550. In the study of docs/studies it did not help where the learning rate was tuned.
     """
 
     title: ClassVar[str] = "MASPO, calibrated"
