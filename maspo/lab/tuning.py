@@ -10,7 +10,7 @@ from maspo.lab.race import Plan
 from maspo.lab.race_folder import RaceFolder
 
 Tried = dict[tuple[str, int], dict[float, float | None]]
-"""By objective and updates per rollout: the mean score of each learning rate, None where a run failed or is missing."""
+"""By objective and updates per rollout: the mean score of each learning rate, None where a run has none."""
 
 
 def tuning_scores(plan: Plan, folder: RaceFolder) -> Tried:
