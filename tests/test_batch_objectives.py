@@ -88,6 +88,17 @@ def test_the_calibrated_gate_has_the_scale_of_a_plain_search(shape, two_sided):
     assert len(found) > 10 and max(found) == 1
 
 
+def test_tokens_that_did_not_move_do_not_count_as_kept():
+    for seed in range(8):
+        log_probs, old, advantages, mask = random_batch(seed, batch=8, time=15)
+        still = torch.where(torch.arange(15) < 9, old, log_probs)  # most ratios are exactly 1
+        batch = still, old, advantages, mask
+        width = make_objective("maspo_calibrated", keep=0.7).width(clean(*batch))
+        scale = (width / make_objective("maspo").width(clean(*batch)))[mask][0]
+        expected = oracle_sequence.calibrated_scale(as_lists(*batch), keep=0.7)
+        assert float(scale) == pytest.approx(expected, rel=1e-12)
+
+
 def test_where_ratios_stay_near_1_the_calibrated_gate_acts_and_maspos_does_not():
     """The share of the gradient left on the gated side, by the weights themselves."""
     for seed in range(8):

@@ -59,7 +59,7 @@ class MASPOCalibrated(MASPO):
         if not self.two_sided:
             size = only(size, advantages * (ratio - 1) > 0)
         scales = [self.narrowest ** (1 - i / (RUNGS - 1)) for i in range(RUNGS)]
-        kept = [(size * self.gate(batch, width * s).weight).sum() for s in scales]
+        kept = [(size * self.gate(batch, width * s).weight).sum() for s in scales[:-1]]
         sums = batch.total(torch.stack([*kept, (size * ratio).sum()]))
         enough = sums[:-1] >= self.keep * sums[-1]
         index = torch.where(enough.any(), enough.int().argmax(), RUNGS - 1)
