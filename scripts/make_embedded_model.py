@@ -104,7 +104,7 @@ class Task:
 
 
 def running_totals(problem: Problem) -> str:
-    r"""Write out a chain of sums: `12 + 34 - 7` gives `12+34=46`, `46-7=39`, `\boxed{39}`."""
+    r"""Write out a chain of sums: `8 + 4 - 7` gives `8+4=12`, `12-7=5`, `\boxed{5}`."""
     first, *rest = problem.prompt[0]["content"].partition(": ")[2].removesuffix(" =").split()
     total, lines = int(first), []
     for sign, number in zip(rest[::2], rest[1::2], strict=True):
@@ -118,7 +118,7 @@ TASKS = {
     "arithmetic": Task(source="arithmetic", options={}, solution=worked_solution, readme=README),
     "chain_sum": Task(
         source="reasoning-gym:chain_sum",
-        options={"min_terms": 3, "max_terms": 3, "min_digits": 1, "max_digits": 2},
+        options={"min_terms": 4, "max_terms": 4, "min_digits": 1, "max_digits": 1},
         solution=running_totals,
     ),
 }
