@@ -87,7 +87,7 @@ def policy_loss(
     )
     with torch.no_grad():
         terms = objective.terms(batch)
-        weights, slopes, values = terms.weights, terms.slopes(batch.advantages), terms.surrogate
+        weights, (slopes, values) = terms.weights, terms.slopes_and_values(batch)
         if rollout_weights is not None:
             correction = only(rollout_weights, batch.kept)
             weights, slopes, values = (x * correction for x in (weights, slopes, values))

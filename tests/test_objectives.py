@@ -253,6 +253,25 @@ def test_rarer_tokens_never_get_a_narrower_gate(old, advantages, alpha):
     assert (widths[0] >= widths[1]).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "soft", "slope", "value"),
+    [
+        # A = -2, π_old = 0.1, π = 0.8, cap 4. The value of a ratio objective stops at cap x A.
+        ("grpo", False, 0.0, -8.0),
+        ("grpo", True, -8.0, -8.0),
+        ("gpg", False, 0.0, 0.0),
+        ("gpg", True, -8.0, -8.0 * math.log(0.8)),
+    ],
+)
+def test_a_token_beyond_the_cap_loses_its_weight_or_keeps_that_of_the_cap(name, soft, slope, value):
+    log_probs = torch.tensor([[0.8]], dtype=torch.float64).log()
+    old, advantages = torch.full_like(log_probs, math.log(0.1)), torch.full_like(log_probs, -2.0)
+    objective = make_objective(name, cap=4.0, soft_cap=soft)
+    mask = torch.ones(1, 1, dtype=torch.bool)
+    result, grad = loss_and_grad(objective, log_probs, old, advantages, mask)
+    assert (-result.loss.item(), -grad.item()) == pytest.approx((value, slope), rel=1e-12)
+
+
 @pytest.mark.parametrize("name", [n for n, kind in maspo.OBJECTIVES.items() if kind.inputs])
 def test_missing_entropies_are_an_error_that_names_them(name):
     ones = torch.ones(2, 3)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from maspo.core.select import choose, only, pick, prepared
+from maspo.core.select import choose, only, only_, pick, prepared
 
 SPECIAL = [0.0, -0.0, 1.5, -3e38, 1e-45, float("inf"), float("-inf"), float("nan")]
 
@@ -20,8 +20,11 @@ def test_only_and_choose_are_where(dtype):
         expected = torch.where(condition, yes, no)
         assert torch.equal(bits(choose(condition, yes, no)), bits(expected))
         alone = torch.where(condition, yes, torch.zeros((), dtype=dtype))
-        assert torch.equal(bits(only(yes, condition)), bits(alone))
-        assert torch.equal(bits(only(yes, prepared(condition, yes))), bits(alone))
+        for mask in (condition, prepared(condition, yes)):
+            own = yes.clone()
+            assert only_(own, mask) is own
+            assert torch.equal(bits(own), bits(alone))
+            assert torch.equal(bits(only(yes, mask)), bits(alone))
 
 
 def test_shapes_are_broadcast():

@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from maspo.core.select import only, prepared
+from maspo.core.select import only, only_, prepared
 
 MAX_LOG_RATIO = 20.0
 """|log ratio| beyond which a token counts as broken: its ratio is held there, and its gradient is 0."""
@@ -23,19 +23,20 @@ class TokenBatch:
     """The inputs of an objective: detached, finite, float32 or wider, and 0 wherever `mask` is false.
 
     All tensors are `[batch, time]`; log-probabilities are natural logarithms of the probability of
-    the sampled token. Make one with `TokenBatch.clean`, which establishes what is promised here.
+    the sampled token. Make one with `TokenBatch.clean`, which establishes what is promised here;
+    what is `given_` is as the caller has it.
     """
 
     log_probs: Tensor
     """log π of the policy being trained."""
-    old_log_probs: Tensor
-    """log π_old of the policy that the update starts from."""
+    given_old_log_probs: Tensor
+    """What `old_log_probs` is made of when an objective first asks for it: not all do."""
     advantages: Tensor
     """A, per token."""
     mask: Tensor
     """Bool; true on response tokens."""
-    entropies: Tensor | None = None
-    """Entropy of the policy at each position, in nats, for the objectives that ask for it."""
+    given_entropies: Tensor | None = None
+    """What `entropies` is made of, likewise."""
     max_log_ratio: float = MAX_LOG_RATIO
     """|log ratio| at which the ratio is held."""
     sum_over_processes: Callable[[Tensor], Tensor] | None = None
@@ -75,10 +76,10 @@ class TokenBatch:
         kept = prepared(mask, log_probs)
         batch = cls(
             log_probs=finite(log_probs, kept),
-            old_log_probs=finite(old_log_probs, kept),
+            given_old_log_probs=old_log_probs,
             advantages=only(advantages, kept),
             mask=mask,
-            entropies=None if entropies is None else only(entropies, kept),
+            given_entropies=entropies,
             sum_over_processes=sum_over_processes,
         )
         vars(batch)["kept"] = kept  # made already
@@ -88,6 +89,16 @@ class TokenBatch:
     def kept(self) -> Tensor:
         """The mask as `select.only` takes it fastest, `[batch, time]`."""
         return prepared(self.mask, self.log_probs)
+
+    @cached_property
+    def old_log_probs(self) -> Tensor:
+        """log π_old of the policy that the update starts from, `[batch, time]`."""
+        return finite(self.given_old_log_probs, self.kept)
+
+    @cached_property
+    def entropies(self) -> Tensor | None:
+        """Entropy of the policy at each position, `[batch, time]`, in nats; none: not known."""
+        return None if self.given_entropies is None else only(self.given_entropies, self.kept)
 
     @cached_property
     def log_ratio(self) -> Tensor:
@@ -139,11 +150,10 @@ class TokenBatch:
 
         The ratio becomes GSPO's length-normalised sequence ratio and π_old the geometric mean.
         """
-        return replace(
-            self,
-            log_probs=self.spread(self.sequence_mean(self.log_probs)),
-            old_log_probs=self.spread(self.sequence_mean(self.old_log_probs)),
+        new, old = (
+            self.spread(self.sequence_mean(x)) for x in (self.log_probs, self.old_log_probs)
         )
+        return replace(self, log_probs=new, given_old_log_probs=old)
 
 
 def finite(log_probs: Tensor, mask: Tensor) -> Tensor:
@@ -151,4 +161,5 @@ def finite(log_probs: Tensor, mask: Tensor) -> Tensor:
 
     So log 0 = -inf is a number; NaN outside the mask stays.
     """
-    return only(log_probs, mask).clamp_(-MAX_LOG_PROB, MAX_LOG_PROB)
+    x = log_probs.detach().to(torch.promote_types(log_probs.dtype, torch.float32))
+    return only_(x.clamp(-MAX_LOG_PROB, MAX_LOG_PROB), mask)

@@ -30,8 +30,8 @@ class Terms:
 
     weights: Tensor
     """w, the factor on A ∇log π."""
-    surrogate: Tensor
-    """J, the value to be maximised, for reports only."""
+    surrogate: Tensor | None = None
+    """J, the value to be maximised, for reports only; none: c log π."""
     ratios: Tensor | None = None
     """ρ as the objective sees it, where that is not the ratio of the token."""
     offsets: Tensor | None = None
@@ -44,15 +44,21 @@ class Terms:
         c = self.weights * advantages
         return c if self.offsets is None else c + self.offsets
 
+    def slopes_and_values(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
+        """Give c and J, all that an engine needs."""
+        c = self.slopes(batch.advantages)
+        return c, c * batch.log_probs if self.surrogate is None else self.surrogate
+
     def ratios_of(self, batch: TokenBatch) -> Tensor:
         """Give ρ as the objective sees it, `[batch, time]`."""
         return batch.ratio if self.ratios is None else self.ratios
 
     def only(self, keep: Tensor) -> Terms:
         """Silence the tokens outside `keep`: bool `[batch, time]`, or what `prepared` made of it."""
-        offsets = None if self.offsets is None else only(self.offsets, keep)
+        surrogate, offsets = (
+            None if x is None else only(x, keep) for x in (self.surrogate, self.offsets)
+        )
         weights = only(self.weights, keep)
-        surrogate = only(self.surrogate, keep)
         return replace(self, weights=weights, surrogate=surrogate, offsets=offsets)
 
 
@@ -221,11 +227,7 @@ class LogProbObjective(Objective):
 
     def token_terms(self, batch: TokenBatch) -> Terms:
         """See the class."""
-        weight = self.weight(batch)
-        return Terms(
-            weights=weight,
-            surrogate=(weight * batch.advantages).mul_(batch.log_probs),
-        )
+        return Terms(weights=self.weight(batch))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,9 +252,8 @@ def capped(terms: Terms, batch: TokenBatch, cap: float, soft: bool) -> Terms:
     """Bound the tokens with A < 0 whose ratio is beyond the cap: no weight, or the weight `cap` if `soft`."""
     ratios = terms.ratios_of(batch)
     beyond = (batch.advantages < 0) & (ratios > cap)
+    weights = choose(beyond, ratios.new_tensor(cap if soft else 0.0), terms.weights)
+    if terms.surrogate is None:
+        return replace(terms, weights=weights)
     kept = terms.surrogate * (cap / ratios)
-    return replace(
-        terms,
-        weights=choose(beyond, ratios.new_tensor(cap if soft else 0.0), terms.weights),
-        surrogate=choose(beyond, kept, terms.surrogate),
-    )
+    return replace(terms, weights=weights, surrogate=choose(beyond, kept, terms.surrogate))

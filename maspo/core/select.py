@@ -30,6 +30,14 @@ def only(x: Tensor, mask: Tensor) -> Tensor:
     return (x.view(integer) * mask).view(x.dtype)
 
 
+def only_(x: Tensor, mask: Tensor) -> Tensor:
+    """Zero `x`, float32 or float64, where `mask` is false, in place; `mask` is as in `only`."""
+    if x.is_cuda:
+        return x.masked_fill_(~mask, 0)
+    x.view(_INTEGERS[x.dtype]).mul_(mask)
+    return x
+
+
 def prepared(mask: Tensor, like: Tensor) -> Tensor:
     """Make of a bool mask what `only` takes fastest for numbers such as `like`, for use many times."""
     return (

@@ -107,9 +107,9 @@ class MASPOTrainer(GuardedTrainer, LastingTrainer, FastTrainer):
         )
         with torch.no_grad():
             terms = self.args.objective.terms(batch)
-            # TRL multiplies A' by the ratio, whose own slope already contributes the value.
-            extra = terms.slopes(batch.advantages) - terms.surrogate
-        inputs["advantages"] = carry(terms.surrogate, extra, log_probs) / batch.ratio
+            slopes, values = terms.slopes_and_values(batch)
+        # TRL multiplies A' by the ratio, whose own slope already contributes the value.
+        inputs["advantages"] = carry(values, slopes - values, log_probs) / batch.ratio
         bounded = batch.log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
         inputs["old_per_token_logps"] = log_probs.detach() - bounded
         self._record(batch, terms)

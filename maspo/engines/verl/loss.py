@@ -79,7 +79,7 @@ class VerlLoss:
         batch = TokenBatch.clean(log_prob, old_log_prob, advantages, response_mask)
         with torch.no_grad():
             terms = objective.terms(batch)
-            slopes, values = terms.slopes(batch.advantages), terms.surrogate
+            slopes, values = terms.slopes_and_values(batch)
             metrics = gate_metrics(batch, terms) | clip_metrics(batch, terms)
             if rollout_is_weights is not None:
                 correction = only(rollout_is_weights, batch.kept)
