@@ -11,10 +11,11 @@ from test_report import HOSTILE, Page
 
 from maspo.errors import InputError
 from maspo.lab.console import Screen
-from maspo.lab.race import ABLATIONS, RIVALS, Plan, check_fairness, parse_entrants, strangers
+from maspo.lab.entrants import ABLATIONS, RIVALS, parse_entrants
+from maspo.lab.race import Plan, check_fairness, strangers
+from maspo.lab.race_analysis import analyse
 from maspo.lab.race_folder import RaceFolder
 from maspo.lab.race_report import write_race
-from maspo.lab.race_results import analyse
 from maspo.lab.race_run import Runner, why
 from maspo.lab.race_words import headline, short_label
 from maspo.lab.tuning import best_rates, tuned_at_the_edge, tuning_scores

@@ -65,7 +65,7 @@ def compare(
     out: Out = None,
 ) -> None:
     """Race objectives on one recipe: same start, data and seeds, only the objective differs."""
-    from maspo.lab.race import RIVALS
+    from maspo.lab.entrants import RIVALS
 
     _race(
         objectives or RIVALS, recipe, seeds, updates_per_rollout, parallel, budget_minutes,
@@ -85,7 +85,7 @@ def ablate(
     out: Out = None,
 ) -> None:
     """Race MASPO against itself with one part changed at a time: mass, risk, softness, side, width."""
-    from maspo.lab.race import ABLATIONS
+    from maspo.lab.entrants import ABLATIONS
 
     _race(
         ABLATIONS, recipe, seeds, updates_per_rollout, parallel, budget_minutes,

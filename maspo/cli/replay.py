@@ -22,8 +22,8 @@ def replay(
     ] = None,
 ) -> None:
     """Show what other objectives would have done with the tokens that a run has seen."""
+    from maspo.lab.entrants import RIVALS, parse_entrants
     from maspo.lab.folder import plain
-    from maspo.lab.race import RIVALS, parse_entrants
     from maspo.lab.replay import SPACE
     from maspo.lab.replay import replay as replayed
 

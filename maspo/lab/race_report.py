@@ -7,9 +7,10 @@ from typing import Any
 
 from maspo.lab.folder import RunFolder
 from maspo.lab.page import render_page, write_page
+from maspo.lab.race_analysis import analyse
 from maspo.lab.race_figures import CURVES, PALETTE, Curve, color_names, race_figures
 from maspo.lab.race_folder import RaceFolder
-from maspo.lab.race_results import Analysis, Group, Line, analyse
+from maspo.lab.race_results import Analysis, Group, Line
 from maspo.lab.race_words import (
     HEADS,
     cells,

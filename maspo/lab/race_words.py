@@ -7,7 +7,7 @@ from typing import Any
 from maspo.core.settings import settings_of
 from maspo.evaluation.estimators import Estimate
 from maspo.lab import words
-from maspo.lab.race import Entrant
+from maspo.lab.entrants import Entrant
 from maspo.lab.race_results import Analysis, Group, Line
 from maspo.lab.statistics import FEWEST, median_reached
 from maspo.lab.tables import MISSING

@@ -11,9 +11,9 @@ from typing import Any
 from maspo.errors import InputError
 from maspo.lab import words
 from maspo.lab.charts import present, running_mean
+from maspo.lab.entrants import RIVALS, parse_entrants
 from maspo.lab.page import render_page, write_page
 from maspo.lab.plots import training_figures
-from maspo.lab.race import RIVALS, parse_entrants
 from maspo.lab.replay import SPACE, Replay, replay
 from maspo.lab.token_plots import token_figures
 from maspo.lab.tokens import has_tokens

@@ -1,0 +1,169 @@
+"""From the runs of a race to its figures, and what must be known before believing them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from statistics import fmean
+from typing import Any
+
+from maspo.evaluation.estimators import Estimate
+from maspo.lab import statistics
+from maspo.lab.race import Plan, check_fairness, strangers
+from maspo.lab.race_folder import RaceFolder, Result
+from maspo.lab.race_results import Analysis, Group, Line, Run
+from maspo.lab.tuning import best_rates, tuned_at_the_edge, tuning_scores
+from maspo.recipes import load_recipe
+
+WAY = 0.8
+"""The threshold of a race: this share of the way from the first reward to the baseline's last."""
+
+
+def analyse(folder: RaceFolder) -> Analysis:
+    """Read a race as far as it has come.
+
+    Raises InputError where the recipes that were run differ in more than they may.
+    """
+    plan = folder.plan()
+    tried = tuning_scores(plan, folder)
+    rates = best_rates(tried) if plan.rates else None
+    results = [folder.result(cell) for cell in plan.cells(rates)]
+    recipes = {
+        r.cell.name: load_recipe(str(folder.run_folder(r.cell) / "recipe.yaml"))
+        for r in results
+        if (folder.run_folder(r.cell) / "recipe.yaml").exists()
+    }
+    fairness = check_fairness(recipes, tuned=bool(plan.rates))
+    groups = tuple(_group(plan, updates, results) for updates in plan.updates)
+    notes = [*_absent(groups), *_started_alike(results), *_origins(folder, results)]
+    if rates is not None:
+        notes += tuned_at_the_edge(plan, rates)
+    notes += [f"{line}." for line in strangers(plan)]
+    return Analysis(
+        plan=plan,
+        metric=next((r.metric for r in results if r.summary), "score"),
+        groups=groups,
+        fairness=fairness,
+        tried=tried,
+        notes=tuple(notes),
+    )
+
+
+def _group(plan: Plan, updates: int, results: Sequence[Result]) -> Group:
+    mine = [result for result in results if result.cell.updates == updates]
+    runs: dict[str, list[Run]] = {label: [] for label in plan.labels}
+    for result in mine:
+        if result.summary is not None:
+            runs[result.cell.entrant].append(Run.of(result, plan.recipe.completions))
+    threshold = _threshold(runs[plan.labels[0]])
+    bare = [_line(plan, label, runs[label], mine, threshold) for label in plan.labels]
+    before = [r.summary["before"][r.metric] for r in mine if r.summary]
+    return Group(
+        updates=updates,
+        threshold=threshold,
+        start=fmean(before) if before else None,
+        lines=tuple(_judged(bare)),
+    )
+
+
+def _threshold(runs: Sequence[Run]) -> float | None:
+    rewards = [[reward for _, reward in run.rewards] for run in runs if run.rewards]
+    if not rewards:
+        return None
+    start = fmean(values[0] for values in rewards)
+    end = fmean(fmean(values[-max(1, len(values) // 10) :]) for values in rewards)
+    return start + WAY * (end - start) if end > start else None
+
+
+def _line(
+    plan: Plan, label: str, runs: list[Run], results: list[Result], threshold: float | None
+) -> Line:
+    mine = {r.cell.seed: r for r in results if r.cell.entrant == label}
+    scores = [run.result.score for run in runs]
+    areas = [run.area for run in runs if run.area is not None]
+
+    def estimated(statistic: Callable[..., Any], values: list[Any]) -> Estimate | None:
+        return statistics.estimate(statistic, values) if values else None
+
+    return Line(
+        label=label,
+        learning_rate=next((r.cell.learning_rate for r in mine.values()), None),
+        runs=tuple(runs),
+        failed={seed: r.failure for seed, r in mine.items() if r.failure},
+        missing=tuple(
+            seed
+            for seed in plan.seeds
+            if seed not in mine or not (mine[seed].summary or mine[seed].failure)
+        ),
+        score=estimated(statistics.mean, scores),
+        iqm=estimated(statistics.interquartile_mean, scores),
+        area=estimated(statistics.mean, areas),
+        reached=() if threshold is None else tuple(run.reached(threshold) for run in runs),
+        comparison=None,
+        verdict=None,
+    )
+
+
+def _judged(lines: list[Line]) -> Iterable[Line]:
+    """Compare every line but the first with the first."""
+    base, *others = lines
+    found = [statistics.compared(line.scores, base.scores) for line in others]
+    adjusted = statistics.holm([one.p if one else None for one in found])
+    yield base
+    for line, one, p in zip(others, found, adjusted, strict=True):
+        failed = len(line.failed) + len(base.failed)
+        told = statistics.verdict(line.label, base.label, one, p, failed)
+        yield replace(line, comparison=one, verdict=told)
+
+
+# --- what must be said ---------------------------------------------------------------------------
+
+
+def _absent(groups: Sequence[Group]) -> Iterable[str]:
+    for group in groups:
+        for line in group.lines:
+            where = f"{line.label}, {group.title}"
+            for seed, reason in line.failed.items():
+                yield f"{where}, seed {seed}: failed ({reason}); it has no score."
+            for seed, reason in line.collapsed.items():
+                yield f"{where}, seed {seed}: collapsed ({reason}); its score counts."
+        for seed in sorted({seed for line in group.lines for seed in line.missing}):
+            lacking = [line.label for line in group.lines if seed in line.missing]
+            who = "all objectives" if len(lacking) == len(group.lines) else ", ".join(lacking)
+            yield f"{group.title}, seed {seed} was not run: {who}."
+
+
+def _started_alike(results: Sequence[Result]) -> Iterable[str]:
+    """Check on the numbers that runs of one seed began from the same model and the same prompts."""
+    starts: dict[tuple[int, int], set[tuple[Any, ...]]] = {}
+    for result in results:
+        if result.summary is None or not result.rows:
+            continue
+        first = result.rows[0]
+        begun = (
+            result.summary["before"][result.metric],
+            first.get("reward"),
+            first.get("completions/mean_length"),
+        )
+        starts.setdefault((result.cell.seed, result.cell.updates), set()).add(begun)
+    odd = [
+        f"{seed} ({updates} updates)" for (seed, updates), found in starts.items() if len(found) > 1
+    ]
+    if odd:
+        yield (
+            f"The runs of seed {', '.join(odd)} did not begin alike: score before training, reward or "
+            "length of the first rollout differ."
+        )
+
+
+def _origins(folder: RaceFolder, results: Sequence[Result]) -> Iterable[str]:
+    paths = [folder.run_folder(r.cell) / "provenance.json" for r in results if r.summary]
+    origins = [json.loads(path.read_text("utf-8")) for path in paths]
+    for name, read in (
+        ("commits", lambda o: o["commit"]),
+        ("machines", lambda o: o["hardware"]["platform"]),
+    ):
+        found = sorted({str(read(origin)) for origin in origins})
+        if len(found) > 1:
+            yield f"The runs come from several {name}: {', '.join(found)}."
