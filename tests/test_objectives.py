@@ -291,6 +291,17 @@ def test_a_log_probability_carries_its_gradient_beyond_the_bounds_of_the_ratio()
     ].tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("log_ratios", [[-21.0, 0.0], [0.0, 21.0], [-21.0, 21.0], [-20.0, 20.0]])
+def test_what_is_intact_has_a_ratio_within_the_bounds(log_ratios):
+    log_probs = torch.tensor([log_ratios])
+    ones = torch.ones_like(log_probs)
+    batch = TokenBatch.clean(log_probs, 0 * ones, ones, ones)
+    assert batch.intact(ones).tolist() == [[float(abs(x) <= 20) for x in log_ratios]]
+    nothing = ones[:0]
+    empty = TokenBatch.clean(nothing, nothing, nothing, nothing)
+    assert empty.intact(nothing).shape == (0, 2)
+
+
 def test_the_ratio_is_held_at_the_bound_of_the_objective():
     old = torch.full((1, 3), -5.0, dtype=torch.float64)
     batch = TokenBatch.clean(old + torch.tensor([[1.5, 2.5, -2.5]]), old, torch.ones(1), old != 0)

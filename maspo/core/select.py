@@ -31,9 +31,9 @@ def only(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def only_(x: Tensor, mask: Tensor) -> Tensor:
-    """Zero `x`, float32 or float64, where `mask` is false, in place; `mask` is as in `only`."""
+    """Give `only` of an `x`, float32 or float64, that may be overwritten."""
     if x.is_cuda:
-        return x.masked_fill_(~mask, 0)
+        return only(x, mask)
     x.view(_INTEGERS[x.dtype]).mul_(mask)
     return x
 
