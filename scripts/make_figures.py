@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from maspo.lab.plots import gate_figure
+from maspo.lab.run.plots import gate_figure
 
 if __name__ == "__main__":
     docs = Path(__file__).parents[1] / "docs"

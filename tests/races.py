@@ -2,8 +2,8 @@
 
 import json
 
-from maspo.lab.race import make_plan
-from maspo.lab.race_folder import RaceFolder
+from maspo.lab.race.folder import RaceFolder
+from maspo.lab.race.plan import make_plan
 from maspo.recipes import dump_recipe, load_recipe
 
 

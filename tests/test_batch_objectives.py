@@ -13,8 +13,8 @@ from test_sequence_objectives import as_lists, clean, weights_of
 
 import maspo
 from maspo import make_objective
-from maspo.core.draw import GOLDEN, mixed, token_keys
 from maspo.objectives.covariance import covariances
+from maspo.objectives.token_hash import GOLDEN, mixed, token_keys
 
 SEQUENCES = "gspo", "gspo_token", "luspo", "gmpo", "vespo"
 

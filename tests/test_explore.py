@@ -17,8 +17,8 @@ from test_report import Page
 
 import maspo
 from maspo.errors import InputError
-from maspo.lab import explore_table as table
-from maspo.lab.explore import render, write_explore
+from maspo.lab.explore import weights as table
+from maspo.lab.explore.page import render, write_explore
 from maspo.objectives import GRPO, OBJECTIVES
 
 PRECISION = 2**-11  # of float16

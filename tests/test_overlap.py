@@ -8,7 +8,7 @@ from test_cli import run
 from maspo.data import Problem, load_problems
 from maspo.data.overlap import normalised, overlap, tokens
 from maspo.errors import InputError
-from maspo.lab.contamination import find, write_clean
+from maspo.lab.scores.overlap import find, write_clean
 
 TWENTY = "a bag has nine red and four blue balls we draw two without putting them back find the whole chance"
 #         20 words: 8 windows of 13

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import maspo
-from maspo.lab.charts import CHARTS, running_mean
-from maspo.lab.plots import gate_figure, training_figures, weights
+from maspo.lab.run.charts import CHARTS, running_mean
+from maspo.lab.run.plots import gate_figure, training_figures, weights
 
 
 def png(figure):

@@ -11,14 +11,14 @@ from test_report import HOSTILE, Page
 
 from maspo.errors import InputError
 from maspo.lab.console import Screen
-from maspo.lab.entrants import ABLATIONS, RIVALS, parse_entrants
-from maspo.lab.race import Plan, check_fairness, strangers
-from maspo.lab.race_analysis import analyse
-from maspo.lab.race_folder import RaceFolder
-from maspo.lab.race_report import write_race
-from maspo.lab.race_run import Runner, why
-from maspo.lab.race_words import headline, short_label
-from maspo.lab.tuning import best_rates, tuned_at_the_edge, tuning_scores
+from maspo.lab.objective_list import ABLATIONS, RIVALS, parse_entrants
+from maspo.lab.race.analysis import analyse
+from maspo.lab.race.folder import RaceFolder
+from maspo.lab.race.plan import Plan, check_fairness, strangers
+from maspo.lab.race.report import write_race
+from maspo.lab.race.runner import Runner, why
+from maspo.lab.race.text import headline, short_label
+from maspo.lab.race.tuning import best_rates, tuned_at_the_edge, tuning_scores
 
 MASPO = "maspo:sigma_base=0.3,alpha=0"
 

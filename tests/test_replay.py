@@ -11,12 +11,12 @@ from test_report import Page
 import maspo
 from maspo.core.batch import TokenBatch
 from maspo.errors import InputError
-from maspo.lab import tokens
-from maspo.lab.folder import RunFolder
-from maspo.lab.replay import OWN, replay
-from maspo.lab.report import write_report
-from maspo.lab.token_plots import token_figures
-from maspo.lab.tokens import TokenSaver, has_tokens, load_tokens
+from maspo.lab.run import tokens
+from maspo.lab.run.folder import RunFolder
+from maspo.lab.run.replay import OWN, replay
+from maspo.lab.run.report import write_report
+from maspo.lab.run.token_plots import token_figures
+from maspo.lab.run.tokens import TokenSaver, has_tokens, load_tokens
 from maspo.recipes import dump_recipe, load_recipe
 
 # π_old, π and A of two responses: three tokens and one.

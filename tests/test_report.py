@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 import pytest
 
 from maspo.errors import InputError
-from maspo.lab import words
-from maspo.lab.report import write_report
+from maspo.lab.run import text as words
+from maspo.lab.run.report import write_report
 
 HOSTILE = [
     "</script><script>alert(1)</script>",

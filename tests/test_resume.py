@@ -20,8 +20,8 @@ from maspo.engines.trl import checkpoint
 from maspo.engines.trl.collapse import CollapseWarning
 from maspo.engines.trl.training import train
 from maspo.errors import InputError, RunError
-from maspo.lab.folder import RunFolder
-from maspo.lab.resume import claimed, cut_metrics
+from maspo.lab.run.folder import RunFolder
+from maspo.lab.run.resume import claimed, cut_metrics
 from maspo.models import load_model
 from maspo.recipes import parse_recipe
 

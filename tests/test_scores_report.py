@@ -10,11 +10,11 @@ from test_cli import run
 from test_report import HOSTILE, Page
 
 from maspo.errors import InputError
-from maspo.lab.comparison import PAPER, compare_runs
-from maspo.lab.reference import published
-from maspo.lab.results import load_runs
-from maspo.lab.scores_report import page, write_comparison
-from maspo.lab.tables import interval, latex, markdown, number
+from maspo.lab.scores.comparison import PAPER, compare_runs
+from maspo.lab.scores.load import load_runs
+from maspo.lab.scores.published import published
+from maspo.lab.scores.report import page, write_comparison
+from maspo.lab.scores.tables import interval, latex, markdown, number
 
 LOW = {"aime24": ["cc11", "1111", "c111"], "mine": ["c1uu", "cccc"]}
 HIGH = {"aime24": ["cccc", "1111", "c222"], "mine": ["ccuu", "ccct"]}

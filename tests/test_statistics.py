@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from maspo.errors import InputError
-from maspo.lab.statistics import (
+from maspo.lab.race.inference import (
     area,
     collapse,
     compared,

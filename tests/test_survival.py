@@ -23,8 +23,8 @@ from maspo.engines.trl.config import MASPOConfig
 from maspo.engines.trl.guarded import MOST_IN_A_ROW
 from maspo.engines.trl.trainer import MASPOTrainer
 from maspo.errors import InputError, RunError
-from maspo.lab.folder import RunFolder
-from maspo.lab.report import write_report
+from maspo.lab.run.folder import RunFolder
+from maspo.lab.run.report import write_report
 from maspo.models import load_model
 from maspo.recipes import load_recipe
 

@@ -16,7 +16,7 @@ from maspo.cli.explore import explore
 from maspo.cli.replay import replay
 from maspo.cli.report import report
 from maspo.errors import InputError, RunError
-from maspo.lab.folder import RunFolder
+from maspo.lab.run.folder import RunFolder
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -83,8 +83,8 @@ def train(
         console.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
     quiet()
     from maspo.lab.console import Screen
-    from maspo.lab.run import run_recipe
-    from maspo.lab.stopping import Stopped
+    from maspo.lab.run.run import run_recipe
+    from maspo.lab.run.stopping import Stopped
 
     try:
         path = run_recipe(chosen, folder, Screen(console), strict=strict)

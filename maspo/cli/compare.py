@@ -12,9 +12,9 @@ from rich.console import Console
 from maspo.errors import InputError
 
 if TYPE_CHECKING:
-    from maspo.lab.race import Plan
-    from maspo.lab.race_folder import RaceFolder
-    from maspo.lab.race_run import Runner
+    from maspo.lab.race.folder import RaceFolder
+    from maspo.lab.race.plan import Plan
+    from maspo.lab.race.runner import Runner
 
 console = Console()
 
@@ -65,7 +65,7 @@ def compare(
     out: Out = None,
 ) -> None:
     """Race objectives on one recipe: same start, data and seeds, only the objective differs."""
-    from maspo.lab.entrants import RIVALS
+    from maspo.lab.objective_list import RIVALS
 
     _race(
         objectives or RIVALS, recipe, seeds, updates_per_rollout, parallel, budget_minutes,
@@ -85,7 +85,7 @@ def ablate(
     out: Out = None,
 ) -> None:
     """Race MASPO against itself with one part changed at a time: mass, risk, softness, side, width."""
-    from maspo.lab.entrants import ABLATIONS
+    from maspo.lab.objective_list import ABLATIONS
 
     _race(
         ABLATIONS, recipe, seeds, updates_per_rollout, parallel, budget_minutes,
@@ -106,10 +106,10 @@ def _race(
     out: str | None,
 ) -> None:
     from maspo.lab.console import Screen
-    from maspo.lab.race import make_plan
-    from maspo.lab.race_folder import RaceFolder
-    from maspo.lab.race_report import write_race
-    from maspo.lab.race_run import Runner
+    from maspo.lab.race.folder import RaceFolder
+    from maspo.lab.race.plan import make_plan
+    from maspo.lab.race.report import write_race
+    from maspo.lab.race.runner import Runner
     from maspo.recipes import load_recipe
 
     chosen = load_recipe(recipe, set_ or [])
@@ -144,7 +144,7 @@ def _race(
 
 def _carry_out(plan: Plan, folder: RaceFolder, runner: Runner) -> bool:
     """Tune, where that was asked for, and race; false where the tuning is not complete."""
-    from maspo.lab.tuning import best_rates, tuning_scores
+    from maspo.lab.race.tuning import best_rates, tuning_scores
 
     rates = None
     if plan.rates:
@@ -163,7 +163,7 @@ def _carry_out(plan: Plan, folder: RaceFolder, runner: Runner) -> bool:
 
 def introduce(plan: Plan, threads: int) -> None:
     """Say what the race is and why it is fair."""
-    from maspo.lab.race import strangers
+    from maspo.lab.race.plan import strangers
 
     cells, training = plan.cells(), plan.recipe.training
     tuning = f"{len(plan.tuning_cells())} to tune, then " if plan.rates else ""

@@ -31,7 +31,7 @@ def overlap(
     ] = None,
 ) -> None:
     """Find benchmark problems in a training set: word for word, and by shared 13-token windows."""
-    from maspo.lab.contamination import find, show, write_clean, write_matches
+    from maspo.lab.scores.overlap import find, show, write_clean, write_matches
 
     found = find(train, benchmarks, data)
     show(console, found)

@@ -85,7 +85,7 @@ def evaluate(
     quiet()
     from maspo.evaluation.folder import EvaluationFolder
     from maspo.lab.console import Screen
-    from maspo.lab.evaluation import Asked, draw_evaluation, score_evaluation
+    from maspo.lab.scores.evaluate import Asked, draw_evaluation, score_evaluation
     from maspo.rewards import Verifier
 
     asked = Asked(
@@ -122,8 +122,8 @@ def score(
     from maspo.evaluation.folder import EvaluationFolder
     from maspo.evaluation.scores import compare
     from maspo.lab.console import Screen
-    from maspo.lab.evaluation import score_evaluation
-    from maspo.lab.scoreboard import show_comparison
+    from maspo.lab.scores.evaluate import score_evaluation
+    from maspo.lab.scores.terminal import show_comparison
     from maspo.rewards import Verifier
 
     folder = EvaluationFolder.existing(where)

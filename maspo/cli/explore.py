@@ -15,7 +15,7 @@ def explore(
     ),
 ) -> None:
     """Write a page on which to turn the dials of objectives and see a token's weight."""
-    from maspo.lab.explore import write_explore
+    from maspo.lab.explore.page import write_explore
 
     console = Console()
     with console.status("computing") as status:

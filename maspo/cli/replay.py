@@ -22,10 +22,10 @@ def replay(
     ] = None,
 ) -> None:
     """Show what other objectives would have done with the tokens that a run has seen."""
-    from maspo.lab.entrants import RIVALS, parse_entrants
-    from maspo.lab.folder import plain
-    from maspo.lab.replay import SPACE
-    from maspo.lab.replay import replay as replayed
+    from maspo.lab.objective_list import RIVALS, parse_entrants
+    from maspo.lab.run.folder import plain
+    from maspo.lab.run.replay import SPACE
+    from maspo.lab.run.replay import replay as replayed
 
     entrants = parse_entrants(objectives or RIVALS)
     found = replayed(run, {entrant.label: entrant.settings for entrant in entrants})

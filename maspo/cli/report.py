@@ -22,11 +22,11 @@ def report(
     ] = None,
 ) -> None:
     """Put evaluations side by side: a table with intervals, Pass@k curves, paired differences."""
-    from maspo.lab.comparison import compare_runs
-    from maspo.lab.reference import published
-    from maspo.lab.results import load_runs
-    from maspo.lab.scores_report import write_comparison
-    from maspo.lab.tables import markdown
+    from maspo.lab.scores.comparison import compare_runs
+    from maspo.lab.scores.load import load_runs
+    from maspo.lab.scores.published import published
+    from maspo.lab.scores.report import write_comparison
+    from maspo.lab.scores.tables import markdown
 
     known = None if reference is None else published(reference)
     comparison = compare_runs(load_runs(runs), known)

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from maspo.errors import InputError
-from maspo.lab.folder import RunFolder
+from maspo.lab.run.folder import RunFolder
 from maspo.recipes.schema import Recipe
 
 console = Console()

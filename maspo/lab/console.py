@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from maspo.lab.words import percent, points, scores
+from maspo.lab.run.text import percent, points, scores
 
 
 class Screen:

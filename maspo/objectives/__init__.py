@@ -6,7 +6,6 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from maspo.core.objective import Objective
-from maspo.core.plugins import WithPlugins
 from maspo.errors import unknown
 from maspo.objectives.aspo import ASPO
 from maspo.objectives.bapo import BAPO, BAPOReleased
@@ -32,6 +31,7 @@ from maspo.objectives.maspo import (
     MASPONoRisk,
     MASPOSequence,
 )
+from maspo.objectives.plugins import WithPlugins
 from maspo.objectives.presets import RLOO, DrGRPO, ReinforcePP
 from maspo.objectives.sapo import SAPO, SAPOOneSided
 from maspo.objectives.vespo import VESPO

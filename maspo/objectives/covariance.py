@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from maspo.core.batch import TokenBatch
-from maspo.core.draw import token_keys
 from maspo.core.objective import Objective, Terms
 from maspo.core.select import only
 from maspo.core.settings import setting
 from maspo.objectives.grpo import GRPO
+from maspo.objectives.token_hash import token_keys
 
 
 def covariances(batch: TokenBatch) -> Tensor:
@@ -60,7 +60,7 @@ class ClipCov(GRPO):
     processes. So the selection depends on the size of the micro-batch, as in the release, and below
     1/r tokens more than the share r is dropped.
 
-    The draw is a function of `seed` and of the tokens, see `maspo.core.draw`: the same batch gives the
+    The draw is a function of `seed` and of the tokens, see `token_hash`: the same batch gives the
     same selection in every run and whatever its padding and order, another batch an unrelated
     one. No random state is touched.
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from maspo.core.settings import settings_of
 from maspo.evaluation.estimators import Estimate
-from maspo.lab import words
-from maspo.lab.entrants import Entrant
-from maspo.lab.race_results import Analysis, Group, Line
-from maspo.lab.statistics import FEWEST, median_reached
-from maspo.lab.tables import MISSING
+from maspo.lab.objective_list import Entrant
+from maspo.lab.race.inference import FEWEST, median_reached
+from maspo.lab.race.results import Analysis, Group, Line
+from maspo.lab.run import text as words
+from maspo.lab.scores.tables import MISSING
 from maspo.objectives import OBJECTIVES
 
 LABEL = 13

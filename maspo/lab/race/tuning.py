@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from statistics import fmean
 
-from maspo.lab import words
-from maspo.lab.race import Plan
-from maspo.lab.race_folder import RaceFolder
+from maspo.lab.race.folder import RaceFolder
+from maspo.lab.race.plan import Plan
+from maspo.lab.run import text as words
 
 Tried = dict[tuple[str, int], dict[float, float | None]]
 """By objective and updates per rollout: the mean score of each learning rate, None where a run has none."""

@@ -17,7 +17,7 @@ from maspo.evaluation.samples import appending
 from maspo.evaluation.scoring import score
 from maspo.lab.console import Screen
 from maspo.lab.provenance import provenance, versions
-from maspo.lab.scoreboard import settings_lines, show_changes, show_scores, tell
+from maspo.lab.scores.terminal import settings_lines, show_changes, show_scores, tell
 from maspo.models.load import check_source, context_length, load_tokenizer
 from maspo.rewards import Verifier
 from maspo.sampling import Sampler, Settings

@@ -14,8 +14,8 @@ import torch
 
 from maspo.data import Problem
 from maspo.errors import InputError
-from maspo.lab.folder import RunFolder
 from maspo.lab.provenance import versions
+from maspo.lab.run.folder import RunFolder
 from maspo.recipes import Recipe
 
 FREE = {"about", "reward.workers", "training.save_every", "training.keep"}

@@ -15,7 +15,7 @@ from matplotlib.ticker import (
 )
 
 import maspo
-from maspo.lab.charts import Chart, Series, present, running_mean
+from maspo.lab.run.charts import Chart, Series, present, running_mean
 
 # Okabe-Ito: colours that people with any common colour blindness can tell apart.
 COLORS = {

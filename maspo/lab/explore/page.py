@@ -13,7 +13,7 @@ import numpy as np
 import maspo
 from maspo.core.objective import Objective
 from maspo.errors import InputError
-from maspo.lab import explore_table as table
+from maspo.lab.explore import weights as table
 from maspo.lab.page import render_page, write_page
 from maspo.objectives import OBJECTIVES
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from maspo.errors import InputError
-from maspo.lab import tables
-from maspo.lab.comparison import Comparison, title
 from maspo.lab.page import render_page, write_page
-from maspo.lab.results import Run
+from maspo.lab.scores import tables
+from maspo.lab.scores.comparison import Comparison, title
+from maspo.lab.scores.load import Run
 
 _COLORS = ("blue", "orange", "green", "pink", "sky", "amber", "gray")
 _LABEL = 13  # characters that fit beside the end of a curve

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from maspo.lab.folder import RunFolder
 from maspo.lab.page import render_page, write_page
-from maspo.lab.race_analysis import analyse
-from maspo.lab.race_figures import CURVES, PALETTE, Curve, color_names, race_figures
-from maspo.lab.race_folder import RaceFolder
-from maspo.lab.race_results import Analysis, Group, Line
-from maspo.lab.race_words import (
+from maspo.lab.race.analysis import analyse
+from maspo.lab.race.figures import CURVES, PALETTE, Curve, color_names, race_figures
+from maspo.lab.race.folder import RaceFolder
+from maspo.lab.race.results import Analysis, Group, Line
+from maspo.lab.race.text import (
     HEADS,
     cells,
     headline,
@@ -22,6 +21,7 @@ from maspo.lab.race_words import (
     tuned_on,
     tuning,
 )
+from maspo.lab.run.folder import RunFolder
 from maspo.recipes import dump_recipe
 
 MAX_POINTS = 200

@@ -9,14 +9,14 @@ from statistics import fmean
 from typing import Any
 
 from maspo.errors import InputError
-from maspo.lab import words
-from maspo.lab.charts import present, running_mean
-from maspo.lab.entrants import RIVALS, parse_entrants
+from maspo.lab.objective_list import RIVALS, parse_entrants
 from maspo.lab.page import render_page, write_page
-from maspo.lab.plots import training_figures
-from maspo.lab.replay import SPACE, Replay, replay
-from maspo.lab.token_plots import token_figures
-from maspo.lab.tokens import has_tokens
+from maspo.lab.run import text as words
+from maspo.lab.run.charts import present, running_mean
+from maspo.lab.run.plots import training_figures
+from maspo.lab.run.replay import SPACE, Replay, replay
+from maspo.lab.run.token_plots import token_figures
+from maspo.lab.run.tokens import has_tokens
 
 OUTCOMES = ("correct", "wrong", "unparsable", "timeout", "error")
 # What keeps the page light: a browser must open it at once, even on a phone.

@@ -9,11 +9,11 @@ from statistics import fmean
 from typing import Any
 
 from maspo.evaluation.estimators import Estimate
-from maspo.lab import statistics
-from maspo.lab.race import Plan, check_fairness, strangers
-from maspo.lab.race_folder import RaceFolder, Result
-from maspo.lab.race_results import Analysis, Group, Line, Run
-from maspo.lab.tuning import best_rates, tuned_at_the_edge, tuning_scores
+from maspo.lab.race import inference as statistics
+from maspo.lab.race.folder import RaceFolder, Result
+from maspo.lab.race.plan import Plan, check_fairness, strangers
+from maspo.lab.race.results import Analysis, Group, Line, Run
+from maspo.lab.race.tuning import best_rates, tuned_at_the_edge, tuning_scores
 from maspo.recipes import load_recipe
 
 WAY = 0.8

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from maspo.lab.comparison import Comparison, Figure, Row
+from maspo.lab.scores.comparison import Comparison, Figure, Row
 
 MISSING = "–"
 _LATEX = {

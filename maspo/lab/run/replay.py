@@ -15,7 +15,7 @@ from maspo.core.batch import TokenBatch
 from maspo.core.diagnostics import BANDS
 from maspo.core.objective import Objective
 from maspo.core.select import only
-from maspo.lab.tokens import SavedBatch, load_tokens
+from maspo.lab.run.tokens import SavedBatch, load_tokens
 from maspo.objectives import make_objective
 from maspo.recipes import load_recipe
 

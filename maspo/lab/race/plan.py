@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from maspo.errors import InputError
-from maspo.lab.entrants import Entrant, parse_entrants
+from maspo.lab.objective_list import Entrant, parse_entrants
 from maspo.objectives import make_objective
 from maspo.recipes import Recipe, dump_recipe, parse_recipe
 

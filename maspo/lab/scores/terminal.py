@@ -12,7 +12,7 @@ from rich.table import Table
 
 from maspo.evaluation.scoring import Change
 from maspo.lab.console import with_interval
-from maspo.lab.words import percent, points
+from maspo.lab.run.text import percent, points
 
 _LISTED = 10  # changed verdicts that are named one by one
 

@@ -9,12 +9,13 @@ from statistics import fmean, stdev
 from typing import Any
 
 from maspo.evaluation.estimators import Estimate
-from maspo.lab import statistics, words
-from maspo.lab.charts import running_mean
-from maspo.lab.race import Plan
-from maspo.lab.race_folder import Result
-from maspo.lab.statistics import Comparison, Verdict
-from maspo.lab.tuning import Tried
+from maspo.lab.race import inference as statistics
+from maspo.lab.race.folder import Result
+from maspo.lab.race.inference import Comparison, Verdict
+from maspo.lab.race.plan import Plan
+from maspo.lab.race.tuning import Tried
+from maspo.lab.run import text as words
+from maspo.lab.run.charts import running_mean
 
 
 @dataclass(frozen=True, kw_only=True)

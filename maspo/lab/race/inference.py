@@ -18,7 +18,7 @@ from scipy import stats
 from maspo.core.collapse import Collapse
 from maspo.errors import InputError
 from maspo.evaluation.estimators import LEVEL, RESAMPLES, Estimate
-from maspo.lab.words import points
+from maspo.lab.run.text import points
 
 FEWEST = 3
 """Runs below which no claim is made: two points fit any line."""

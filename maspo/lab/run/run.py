@@ -14,12 +14,12 @@ from maspo.data import Problem
 from maspo.errors import InputError
 from maspo.evaluation.evaluate import Evaluation, evaluate
 from maspo.lab.console import Screen
-from maspo.lab.folder import RunFolder
 from maspo.lab.provenance import provenance
-from maspo.lab.report import write_report
-from maspo.lab.resume import claimed, cut_metrics, fingerprint
-from maspo.lab.stopping import Stopped, Stopping
-from maspo.lab.tokens import TokenSaver
+from maspo.lab.run.folder import RunFolder
+from maspo.lab.run.report import write_report
+from maspo.lab.run.resume import claimed, cut_metrics, fingerprint
+from maspo.lab.run.stopping import Stopped, Stopping
+from maspo.lab.run.tokens import TokenSaver
 from maspo.models.load import check_source, load_model
 from maspo.objectives import describe_objective
 from maspo.recipes import Recipe, dump_recipe

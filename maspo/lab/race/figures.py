@@ -10,8 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from maspo.evaluation.estimators import Estimate
-from maspo.lab.plots import INK, style_axes
-from maspo.lab.race_results import Analysis, Group, Line
+from maspo.lab.race.results import Analysis, Group, Line
+from maspo.lab.run.plots import INK, style_axes
 
 PALETTE = {
     "gray": "#6E6E6E",

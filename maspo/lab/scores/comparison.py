@@ -9,8 +9,8 @@ from typing import Any
 
 from maspo.evaluation.benchmarks import BENCHMARKS
 from maspo.evaluation.scores import compare, macro
-from maspo.lab.reference import Published
-from maspo.lab.results import Run
+from maspo.lab.scores.load import Run
+from maspo.lab.scores.published import Published
 
 TITLES = {
     "aime24": "AIME24",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from maspo.core.batch import TokenBatch
 from maspo.errors import InputError
-from maspo.lab.folder import RunFolder
+from maspo.lab.run.folder import RunFolder
 from maspo.recipes.schema import Recipe
 
 FOLDER = "tokens"

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from maspo.errors import InputError
-from maspo.lab.folder import RunFolder
 from maspo.lab.provenance import provenance
-from maspo.lab.race import Cell, Plan, fingerprint, recipe_text
+from maspo.lab.race.plan import Cell, Plan, fingerprint, recipe_text
+from maspo.lab.run.folder import RunFolder
 
 FIXED = ("maspo", "torch", "trl", "transformers")
 """Packages whose versions must be the same in all runs of a race."""

@@ -1,0 +1,1 @@
+"""The page with sliders: what an objective does to a token."""

@@ -1,0 +1,1 @@
+"""A training run: carried out, resumed, written down, reported."""

@@ -1,0 +1,1 @@
+"""Evaluations: drawn, scored, compared, reported."""
