@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from maspo.core.apply import apply_objective
 from maspo.core.batch import TokenBatch
-from maspo.core.diagnostics import Mean, gate_metrics, mean_over
+from maspo.core.diagnostics import Mean, mean_over
 from maspo.core.kl import KL
 from maspo.core.objective import Objective
 from maspo.core.reduction import reduce_tokens
@@ -85,50 +84,23 @@ def policy_loss(
     batch = TokenBatch.clean(
         log_probs, old_log_probs, advantages, mask, entropies, sum_over_processes
     )
-    with torch.no_grad():
-        terms = objective.terms(batch)
-        weights, (slopes, values) = terms.weights, terms.slopes_and_values(batch)
-        if rollout_weights is not None:
-            correction = only(rollout_weights, batch.kept)
-            weights, slopes, values = (x * correction for x in (weights, slopes, values))
-        metrics = gate_metrics(batch, terms) if diagnostics else {}
-        if kl is not None and ref_log_probs is not None:
+    applied = apply_objective(objective, batch, rollout_weights)
+    metrics = applied.metrics() if diagnostics else {}
+    if kl is not None and ref_log_probs is not None:
+        with torch.no_grad():
             divergence, pull = (only(x, batch.kept) for x in kl.terms(batch, ref_log_probs))
-            values, slopes = values - kl.coef * divergence, slopes - kl.coef * pull
+            applied = replace(
+                applied,
+                values=applied.values - kl.coef * divergence,
+                slopes=applied.slopes - kl.coef * pull,
+            )
             if diagnostics:
                 metrics["maspo/kl"] = mean_over(divergence, batch.mask)
     gain = reduce_tokens(
-        carry(values, slopes, log_probs),
+        applied.gain(log_probs),
         batch.mask,
         reduction,
         denominator=denominator,
         max_length=max_length,
     )
-    return PolicyLoss(
-        loss=-gain,
-        weights=weights,
-        metrics=metrics,
-    )
-
-
-def carry(values: Tensor, slopes: Tensor, log_probs: Tensor) -> Tensor:
-    """Make a tensor that is `values` and whose derivative by `log_probs` is `slopes`.
-
-    All are `[batch, time]`; `values` and `slopes` are constants, and 0 under the mask, where
-    `log_probs` may be anything.
-    """
-    return _Carry.apply(log_probs, values, slopes)  # type: ignore[return-value]
-
-
-class _Carry(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, log_probs: Tensor, values: Tensor, slopes: Tensor) -> Tensor:
-        ctx.save_for_backward(slopes)
-        ctx.dtype = log_probs.dtype
-        return values
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
-        (slopes,) = ctx.saved_tensors
-        return (grad * slopes).to(ctx.dtype), None, None
+    return PolicyLoss(loss=-gain, weights=applied.weights, metrics=metrics)

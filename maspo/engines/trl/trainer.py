@@ -21,16 +21,15 @@ from trl.extras.profiling import profiling_context
 from trl.models import unwrap_model_for_generation
 
 from maspo.core.advantages import ADVANTAGES, estimate_advantages
+from maspo.core.apply import Applied, apply_objective, with_slopes
 from maspo.core.batch import MAX_LOG_RATIO, TokenBatch
-from maspo.core.diagnostics import Mean, gate_metrics
-from maspo.core.objective import Terms
+from maspo.core.diagnostics import Mean
 from maspo.engines.trl.collapse import CollapseWarning, StallWarning
 from maspo.engines.trl.config import SCALE_REWARDS, MASPOConfig
 from maspo.engines.trl.fast import FastTrainer
 from maspo.engines.trl.guarded import GuardedTrainer, shown
 from maspo.engines.trl.lasting import LastingTrainer
 from maspo.errors import InputError
-from maspo.loss import carry
 from maspo.sampling.group import complete_rows
 
 
@@ -105,23 +104,22 @@ class MASPOTrainer(GuardedTrainer, LastingTrainer, FastTrainer):
         batch = TokenBatch.clean(
             log_probs, old, inputs["advantages"], mask, entropies, self._sum_over_processes
         )
-        with torch.no_grad():
-            terms = self.args.objective.terms(batch)
-            slopes, values = terms.slopes_and_values(batch)
+        applied = apply_objective(self.args.objective, batch)
         # TRL multiplies A' by the ratio, whose own slope already contributes the value.
-        inputs["advantages"] = carry(values, slopes - values, log_probs) / batch.ratio
+        values, slopes = applied.values, applied.slopes
+        inputs["advantages"] = with_slopes(values, slopes - values, log_probs) / batch.ratio
         bounded = batch.log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
         inputs["old_per_token_logps"] = log_probs.detach() - bounded
-        self._record(batch, terms)
+        self._record(applied)
 
-    def _record(self, batch: TokenBatch, terms: Terms) -> None:
+    def _record(self, applied: Applied) -> None:
         """Add what the gate did to the running totals, and keep which tokens it cut off."""
         totals = self._gate_totals[self._mode]
-        found = gate_metrics(batch, terms)
+        batch, found = applied.batch, applied.metrics()
         self._gate_totals[self._mode] = {
             name: totals[name] + mean if name in totals else mean for name, mean in found.items()
         }
-        cut = batch.mask & (terms.weights == 0)
+        cut = batch.mask & (applied.terms.weights == 0)
         low = cut & (batch.advantages < 0) & (batch.ratio < 1)
         high = cut & (batch.advantages > 0) & (batch.ratio > 1)
         self._cut = low, high, batch.mask

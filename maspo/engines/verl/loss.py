@@ -13,13 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from maspo.core.apply import Applied, apply_objective
 from maspo.core.batch import MAX_LOG_RATIO, TokenBatch
-from maspo.core.diagnostics import Mean, gate_metrics, mean_over
-from maspo.core.objective import Objective, Terms
-from maspo.core.select import only
+from maspo.core.diagnostics import Mean, mean_over
+from maspo.core.objective import Objective
 from maspo.engines.verl.limits import check_coupling, check_objective
 from maspo.errors import InputError
-from maspo.loss import carry
 from maspo.objectives import make_objective
 
 OWNED_BY_THE_OBJECTIVE = (
@@ -77,15 +76,10 @@ class VerlLoss:
         rows = len(log_prob)
         check_coupling(objective, rows, config.global_batch_info.get("global_batch_size") or rows)
         batch = TokenBatch.clean(log_prob, old_log_prob, advantages, response_mask)
-        with torch.no_grad():
-            terms = objective.terms(batch)
-            slopes, values = terms.slopes_and_values(batch)
-            metrics = gate_metrics(batch, terms) | clip_metrics(batch, terms)
-            if rollout_is_weights is not None:
-                correction = only(rollout_is_weights, batch.kept)
-                slopes, values = slopes * correction, values * correction
+        applied = apply_objective(objective, batch, rollout_is_weights)
+        metrics = applied.metrics() | clip_metrics(applied)
         loss = agg_loss(
-            loss_mat=-carry(values, slopes, log_prob),
+            loss_mat=-applied.gain(log_prob),
             loss_mask=response_mask,
             loss_agg_mode=loss_agg_mode,
             **config.global_batch_info,
@@ -98,14 +92,17 @@ class VerlLoss:
         return make_objective(self.objective_name) if made is None else made
 
 
-def clip_metrics(batch: TokenBatch, terms: Terms) -> dict[str, Mean]:
+@torch.no_grad()
+def clip_metrics(applied: Applied) -> dict[str, Mean]:
     """Fill verl's own names: tokens whose gradient the objective cuts, and the divergence.
 
     `pg_clipfrac_lower` counts those with A < 0 and ρ > 1, on the side where only a cap (dual clip)
     cuts, `pg_clipfrac` the others; `ppo_kl` is the mean of -log ρ. All are shares of all tokens, as in
     verl, and for GRPO equal to what `vanilla` reports.
     """
-    cut = batch.mask & (batch.advantages != 0) & (terms.slopes(batch.advantages) == 0)
+    batch = applied.batch
+    slopes = applied.terms.slopes(batch.advantages)
+    cut = batch.mask & (batch.advantages != 0) & (slopes == 0)
     lower = cut & (batch.advantages < 0) & (batch.ratio > 1)
     drift = -batch.log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
     return {
