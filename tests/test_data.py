@@ -2,13 +2,14 @@
 
 import json
 import sys
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from maspo.data import Problem, arithmetic_problems, load_problems
-from maspo.data.columns import gold_answer
+from maspo.data.golds import gold_answer, gold_of, reads_as_prose
 from maspo.errors import InputError
 
 USER = "user"
@@ -66,7 +67,22 @@ def test_every_schema_gives_the_same_problem(tmp_path, schema, ending):
     [
         ("#### 72", "72"),
         ("costs $1,000 more\n#### -1,234,567.5 ", "-1234567.5"),
+        ("five\r\n#### 1,234 dollars\r\n", "1234 dollars"),
+        ("#### (1,000, 2)", "(1,000, 2)"),
+        ("#### (5, 2)", "(5, 2)"),
+        ("#### 5, 2", "5, 2"),
+        ("#### 12,34", "12,34"),
+        ("Then\n#### Step 2\nadd.\n  #### 7", "7"),
+        ("#### Step 1\nadd.\n#### Answer\n\\boxed{(5, 2)}", "(5, 2)"),
+        ("We get \\boxed{1,000}.\n#### Remark\nThis is easy, of course.", "1,000"),
+        ("\\boxed{5}\n#### 6", "5"),
+        ("add.\n#### Step 2\nSo it is 42.", None),
+        ("add.\n#### This is easy, of course.", None),
+        ("so it is #### 42", None),
+        ("five hashes\n##### 42", "five hashes\n##### 42"),
         (r"so \boxed{\frac{1}{2}} it is", r"\frac{1}{2}"),
+        (r"thus $\boxed 5$, not 6", "5"),
+        (r"thus \(\boxed -x^2\)", "-x^2"),
         (r"\boxed{3}, \boxed {x_{a_{1}}+1}", "x_{a_{1}}+1"),
         (" (1,2) ", "(1,2)"),
         (r"never \boxed{\frac{1}{2}", None),
@@ -87,10 +103,127 @@ def test_rows_without_a_rewritten_answer_keep_their_own(tmp_path):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(27.0, "27"), (-3, "-3"), (0.1, "0.1"), (1e-7, "0.0000001"), (1e22, "1" + "0" * 22)],
+    [
+        (27.0, "27"),
+        (-3, "-3"),
+        (0.1, "0.1"),
+        (-0.0, "0"),
+        (1e-7, "0.0000001"),
+        (1e22, "1" + "0" * 22),
+        (-(10**400) - 7, "-1" + "0" * 399 + "7"),
+    ],
 )
 def test_numbers_become_text_without_exponent(tmp_path, value, text):
     assert load_rows(tmp_path, [{"problem": "a", "answer": value}])[0].answer == text
+
+
+def test_integers_of_any_size_are_exact_wherever_they_stand(tmp_path):
+    digits = "7" * 5000  # Python makes an int of 4300 at most
+    path = tmp_path / "set.jsonl"
+    path.write_text(f'{{"problem": "p", "answer": {digits}, "seed": -{digits}, "id": {digits}}}\n')
+    [problem] = load_problems(str(path))
+    assert (problem.answer, problem.id) == (digits, digits)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [("2.00", "2"), ("-0.10", "-0.1"), ("1E+3", "1000"), ("-0.0", "0"), ("1E-9", "0.000000001")],
+)
+def test_decimals_are_numbers(number, text):
+    assert gold_of(Decimal(number)) == text
+
+
+@pytest.mark.parametrize("number", ["NaN", "sNaN", "Infinity"])
+def test_what_is_no_finite_decimal_is_no_gold(number):
+    assert gold_of(Decimal(number)) is None
+
+
+def test_a_parquet_column_of_decimals_is_read(tmp_path):
+    answers = pa.array([Decimal("2.00"), Decimal("-13.50")], pa.decimal128(10, 2))
+    pq.write_table(pa.table({"question": ["a", "b"], "answer": answers}), tmp_path / "d.parquet")
+    assert [p.answer for p in load_problems(str(tmp_path / "d.parquet"))] == ["2", "-13.5"]
+
+
+def test_the_reward_model_may_be_json_text(tmp_path):
+    def answer(value, **more):
+        return load_rows(tmp_path, [{"prompt": "p", "reward_model": value, **more}])[0].answer
+
+    assert answer(json.dumps({"style": "rule", "ground_truth": "2"})) == "2"
+    assert answer('{"ground_truth": 1' + "0" * 5000 + "}") == "1" + "0" * 5000
+    assert answer(' {"ground_truth": "so\\n#### 1,000"}') == "1000"
+    for text in ('{"style": "rule"}', "{'ground_truth': '2'}", "2", '{"ground_truth": 2', "[]"):
+        with pytest.raises(InputError, match="row 0: the reward_model must hold a ground_truth"):
+            answer(text)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "json"])
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path, ending):
+    path = tmp_path / f"set.{ending}"
+    write(path, [{"problem": "p", "answer": "1"}])
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert load_problems(str(path)) == [Problem(id="set-0", prompt=ask("p"), answer="1")]
+
+
+def test_files_with_byte_order_marks_may_be_joined(tmp_path):
+    line = b"\xef\xbb\xbf" + b'{"problem": "p", "answer": "1"}\n'
+    (tmp_path / "set.jsonl").write_bytes(line + line)
+    assert [p.answer for p in load_problems(str(tmp_path / "set.jsonl"))] == ["1", "1"]
+
+
+def test_a_partitioned_parquet_folder_is_one_data_set(tmp_path):
+    rows = {"level": [1, 2, 1], "problem": ["a", "b", "c"], "answer": ["1", "2", "3"]}
+    pq.write_to_dataset(pa.table(rows), tmp_path / "set.parquet", partition_cols=["level"])
+    (tmp_path / "set.parquet" / "_SUCCESS").touch()
+    found = load_problems(str(tmp_path / "set.parquet"))
+    assert {p.prompt[0]["content"]: p.answer for p in found} == {"a": "1", "b": "2", "c": "3"}
+    assert [p.id for p in found] == ["set-0", "set-1", "set-2"]
+    (tmp_path / "empty.parquet").mkdir()
+    with pytest.raises(InputError, match="holds no problems"):
+        load_problems(str(tmp_path / "empty.parquet"))
+
+
+def test_a_parquet_folder_with_something_else_in_it_is_refused(tmp_path):
+    (tmp_path / "set.parquet").mkdir()
+    (tmp_path / "set.parquet" / "a.parquet").write_text("no parquet")
+    with pytest.raises(InputError, match="not a folder of parquet files that can be read"):
+        load_problems(str(tmp_path / "set.parquet"))
+
+
+@pytest.mark.parametrize("column", ["problem", "answer", "other"])
+def test_deep_nesting_is_one_sentence(tmp_path, column):
+    row = {"problem": "p", "answer": "1", column: 0}
+    text = json.dumps(row).replace(": 0", ": " + "[" * 100_000 + "]" * 100_000)
+    for ending, content in (("jsonl", text), ("json", f"[{text}]")):
+        (tmp_path / f"set.{ending}").write_text(content)
+        with pytest.raises(InputError, match="nested too deeply"):
+            load_problems(str(tmp_path / f"set.{ending}"))
+
+
+@pytest.mark.parametrize("column", ["problem", "answer"])
+def test_half_a_character_is_refused_with_the_row(tmp_path, column):
+    row = json.dumps({"problem": "p", "answer": "1", column: "x\ud83d"})
+    (tmp_path / "set.jsonl").write_text(row)
+    with pytest.raises(InputError, match=r"row 0: the (prompt|answer) holds .*half of a character"):
+        load_problems(str(tmp_path / "set.jsonl"))
+
+
+def test_answers_are_told_from_prose():
+    for answer in (
+        r"\text{June 20}",
+        "13 apples",
+        r"\begin{pmatrix} a & b \end{pmatrix}",
+        "x = -3",
+    ):
+        assert not reads_as_prose(answer)
+    for text in ("Remark\nThis is easy, of course.", "We add both sides, then divide."):
+        assert reads_as_prose(text)
+
+
+def test_the_answers_of_gsm8k_are_cut_out_of_its_solutions(shared):
+    for name in ("gsm8k_train", "gsm8k_test"):
+        text = (shared / "data" / f"{name}.jsonl").read_text(encoding="utf-8")
+        rows = [json.loads(line) for line in text.split("\n") if line]
+        assert all(gold_answer(row["solution"]) == row["answer"] for row in rows)
 
 
 @pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\r", "\x0b", "\x1c"])
@@ -199,7 +332,7 @@ def test_settings_that_cannot_be_used_are_refused(tmp_path, options, message):
     [
         ("a.jsonl", '{"problem": 1}\n{broken', "line 2 is not JSON"),
         ("a.json", '{"problem": 1}', "expected a list"),
-        ("a.parquet", "text", "not a parquet file"),
+        ("a.parquet", "text", "not a parquet file that can be read"),
         ("a.csv", "a,b", "unknown source"),
     ],
 )

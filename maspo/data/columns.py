@@ -2,14 +2,12 @@ r"""From the rows of some data set to `Problem`s: which columns, which text is t
 
 import difflib
 import math
-import re
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
+from maspo.data.golds import gold_of, ground_truth
 from maspo.data.problems import Problem
 from maspo.errors import InputError, unknown
-from maspo.rewards.extract import closing_brace
 
 Row = Mapping[str, Any]
 
@@ -75,22 +73,6 @@ def check_template(template: str) -> None:
         raise InputError(f"the template must hold {_PLACEHOLDER} once: {template!r}")
 
 
-def gold_answer(text: str) -> str | None:
-    r"""Cut the gold out of an answer's text; None where a `\boxed{` in it is never closed.
-
-    What follows the last `####` (without thousands separators), else the content of the last
-    `\boxed{...}`, else the whole text.
-    """
-    if "####" in text:
-        return text.rsplit("####", 1)[1].replace(",", "").strip()
-    boxes = list(re.finditer(r"\\boxed\s*(?=\{)", text))
-    if not boxes:
-        return text.strip()
-    start = boxes[-1].end()
-    end = closing_brace(text, start)
-    return None if end is None else text[start + 1 : end].strip()
-
-
 def _missing_column(
     role: str, wanted: Sequence[str], found: Sequence[str], name: str
 ) -> InputError:
@@ -109,9 +91,16 @@ def _identifier(row: Row, column: str, default: str) -> str:
 
 def _prompt(value: Any, template: str, where: str) -> tuple[dict[str, str], ...]:
     if isinstance(value, str) and value.strip():
-        return ({"role": "user", "content": apply_template(template, value)},)
+        return (
+            {
+                "role": "user",
+                "content": apply_template(template, _encodable(value, "prompt", where)),
+            },
+        )
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-        raise InputError(f"{where}: the prompt must be a text or a list of messages, not {value!r}")
+        raise InputError(
+            f"{where}: the prompt must be a text or a list of messages, not {_shown(value)}"
+        )
     messages = [_message(message, where) for message in value]
     asked = [message for message in messages if message["role"] == "user"]
     if not asked:
@@ -123,30 +112,43 @@ def _prompt(value: Any, template: str, where: str) -> tuple[dict[str, str], ...]
 def _message(message: Any, where: str) -> dict[str, str]:
     match message:
         case {"role": str(role), "content": str(content)}:
-            return {"role": role, "content": content}
-    raise InputError(f"{where}: a message needs 'role' and 'content' as texts, not {message!r}")
+            return {"role": role, "content": _encodable(content, "prompt", where)}
+    raise InputError(
+        f"{where}: a message needs 'role' and 'content' as texts, not {_shown(message)}"
+    )
 
 
 def _answer(row: Row, column: str, where: str) -> str:
     value = row.get(column)
-    if column == "reward_model" and isinstance(value, Mapping):
-        value = value.get("ground_truth")
     if column == "answer" and row.get(_PREFERRED_ANSWER) is not None:
         value = row[_PREFERRED_ANSWER]
-    if isinstance(value, str):
-        gold = gold_answer(value)
-    elif isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-        gold = _number_text(value)
-    else:
-        gold = None
-    if not gold:
-        raise InputError(f"{where}: the answer must be a text or a number, not {value!r}")
-    return gold
+    text = isinstance(value, str)
+    no_ground_truth = column == "reward_model" and text and ground_truth(value) is value
+    gold = None if no_ground_truth else gold_of(value)
+    if gold:
+        return _encodable(gold, "answer", where)
+    if column == "reward_model" and text:
+        raise InputError(f"{where}: the reward_model must hold a ground_truth, not {_shown(value)}")
+    if text and value.strip():
+        raise InputError(
+            f"{where}: no answer can be told from {_shown(value)}; it must stand in \\boxed{{...}}, "
+            "behind #### on the last line, or alone"
+        )
+    raise InputError(f"{where}: the answer must be a text or a number, not {_shown(value)}")
 
 
-def _number_text(value: float) -> str:
-    """27.0 is '27'; never an exponent, which math-verify would read as Euler's number."""
-    return str(int(value)) if value == int(value) else format(Decimal(repr(value)), "f")
+def _encodable(text: str, what: str, where: str) -> str:
+    """Return the text; InputError where a half of a surrogate pair is in it, which no tokenizer reads."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = text[error.start]
+        raise InputError(f"{where}: the {what} holds {half!r}, half of a character") from None
+    return text
+
+
+def _shown(value: Any) -> str:
+    return f"{value!r:.120}"
 
 
 def _tolerance(row: Row, rule: str, where: str) -> float | None:
@@ -155,17 +157,17 @@ def _tolerance(row: Row, rule: str, where: str) -> float | None:
         return None
     try:
         value = math.nan if isinstance(given, bool) else float(given)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = math.nan
     if not 0 < value < math.inf:
-        raise InputError(f"{where}: the {column} must be a positive number, not {given!r}")
+        raise InputError(f"{where}: the {column} must be a positive number, not {_shown(given)}")
     return value
 
 
 def _unit(row: Row, where: str) -> str | None:
     column, given = _rule(row, "unit")
     if given is not None and not isinstance(given, str):
-        raise InputError(f"{where}: the {column} must be a text, not {given!r}")
+        raise InputError(f"{where}: the {column} must be a text, not {_shown(given)}")
     return given
 
 

@@ -28,8 +28,8 @@ def load_problems(
     r"""Load checkable problems from a generator, a local file or the hub.
 
     Args:
-        source: `arithmetic`, `reasoning-gym:<task>`, a path ending in .jsonl, .json or .parquet, or
-            a hub data set `owner/name` or `owner/name:config`.
+        source: `arithmetic`, `reasoning-gym:<task>`, a path ending in .jsonl, .json or .parquet (a
+            folder of parquet files too), or a hub data set `owner/name` or `owner/name:config`.
         split: "train" (also what None means) or another split of the source; a file has none.
         limit: the most problems to take; for the two generators the number to make, and required.
         seed: shuffles a file or hub data set before `limit` is applied (None keeps its order);
@@ -41,10 +41,11 @@ def load_problems(
 
     The prompt is the first of the columns `prompt`, `problem`, `question` that exists, a text or a
     list of messages. The answer is the first of `answer`, `ground_truth`, `reward_model` (its
-    `ground_truth`, verl's schema), `solution`; a row's `answer_mv` takes the place of its `answer`.
-    Of that text the gold is what follows the last `####` (commas removed), else the content of the
-    last `\boxed{...}`, else all of it; numbers become text (27.0 is "27"). The id is the column
-    `id` or `unique_id`, else the source's name and the row's number, which counts from 0.
+    `ground_truth`, verl's schema, as JSON text too), `solution`; a row's `answer_mv` takes the place
+    of its `answer`. Of a text the gold is the content of the last `\boxed{...}`; without a box what
+    follows the `####` that begins the last line, without thousands separators; without any `####`
+    all of it. Numbers of any size become text (27.0 is "27"). The id is the column `id` or
+    `unique_id`, else the source's name and the row's number, which counts from 0.
 
     Raises InputError, in one sentence, for a missing column, an empty data set, an answer that is
     no text or number (naming the row), an id given twice, an unknown source, split or task.

@@ -1,23 +1,29 @@
 """Rows of a data set, wherever it lies: a local file, the hub, or a procedural generator."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from maspo.data.golds import parse_json
 from maspo.errors import InputError, unknown
 
 _TEST_OFFSET = 2**30  # reasoning-gym seeds item i with seed + i, so the splits share no seed
 
 
 def read_file(path: Path) -> list[dict[str, Any]]:
-    """Read a .jsonl, .json (a list of objects) or .parquet file; InputError names what is wrong."""
-    if not path.is_file():
+    """Read a .jsonl, .json (a list of objects) or .parquet file, or a folder of parquet files.
+
+    Integers of any size stay exact; a byte order mark is no part of the text. Raises InputError,
+    which names what is wrong.
+    """
+    if not (path.is_file() or (path.suffix == ".parquet" and path.is_dir())):
         raise InputError(f"there is no file {path}")
     try:
         rows = _READERS[path.suffix](path)
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from None
+        raise InputError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
             raise InputError(f"{path}, row {number}: expected an object, not {row!r:.80}")
@@ -71,31 +77,37 @@ def read_reasoning_gym(
 def _read_jsonl(path: Path) -> list[Any]:
     # Not splitlines: texts may hold U+2028 and other characters it takes for line ends.
     lines = path.read_text(encoding="utf-8").split("\n")
-    return [_decode(line, f"{path}, line {n}") for n, line in enumerate(lines, 1) if line.strip()]
+    # A byte order mark may begin any line: files that have one are joined.
+    texts = (line.removeprefix("\ufeff") for line in lines)
+    return [_decode(text, f"{path}, line {n}") for n, text in enumerate(texts, 1) if text.strip()]
 
 
 def _read_json(path: Path) -> list[Any]:
-    rows = _decode(path.read_text(encoding="utf-8"), str(path))
+    rows = _decode(path.read_text(encoding="utf-8-sig"), str(path))
     if not isinstance(rows, list):
         raise InputError(f"{path}: expected a list of objects")
     return rows
 
 
 def _read_parquet(path: Path) -> list[Any]:
-    from pyarrow import ArrowInvalid
+    from pyarrow import ArrowException
     from pyarrow.parquet import read_table
 
     try:
         return read_table(path).to_pylist()
-    except ArrowInvalid as error:
-        raise InputError(f"{path} is not a parquet file: {error}") from error
+    except (ArrowException, ValueError) as error:  # ValueError: a timestamp finer than Python's
+        kind = "folder of parquet files" if path.is_dir() else "parquet file"
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} is not a {kind} that can be read: {reason}") from error
 
 
 def _decode(text: str, where: str) -> Any:
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
+        return parse_json(text)
+    except ValueError as error:
         raise InputError(f"{where} is not JSON: {error}") from error
+    except RecursionError as error:
+        raise InputError(f"{where} is nested too deeply to be read") from error
 
 
 _READERS: dict[str, Callable[[Path], list[Any]]] = {

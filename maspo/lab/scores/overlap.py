@@ -73,6 +73,8 @@ def write_clean(path: Path, train: str, found: Mapping[str, Overlap]) -> tuple[i
     rows = sources.read_file(Path(train))
     ids = [problem.id for problem in load_problems(train)]
     kept = [row for row, identifier in zip(rows, ids, strict=True) if identifier not in gone]
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
+    # default=str: decimals and dates, which JSON does not have.
+    lines = (json.dumps(row, ensure_ascii=False, default=str) for row in kept)
+    text = "".join(f"{line}\n" for line in lines)
     path.write_text(text, encoding="utf-8", errors="backslashreplace")
     return len(kept), len(rows) - len(kept)
