@@ -1,14 +1,17 @@
-"""What users may rely on: public names, light import, layers."""
+"""What users may rely on: public names, light import; and the rules of the architecture."""
 
-import ast
+import shutil
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
+
+import architecture
+import pytest
 
 import maspo
 
 PACKAGE = Path(maspo.__file__).parent
-TOP = ["engines", "evaluation", "rewards", "data", "models"], ["lab", "cli"]
 
 
 def test_public_names_exist_and_are_documented():
@@ -26,35 +29,90 @@ def test_import_costs_torch_and_little_else():
     assert not loaded & heavy
 
 
-def modules_imported_by(file: Path):
-    """Yield every module name that a file imports, at any depth of the code."""
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+def broken(package: Path):
+    """Yield what breaks a rule of the architecture."""
+    for rule in (architecture.arrows, architecture.circles, architecture.shadows):
+        yield from rule(package)
+    classes = {kind.__name__ for kind in maspo.OBJECTIVES.values()}
+    yield from architecture.asks(package, set(maspo.OBJECTIVES), classes)
 
 
-def test_arrows_between_layers_point_downwards():
-    layer = {"core": 0, "objectives": 0, "loss": 0}
-    layer |= {name: rank + 1 for rank, names in enumerate(TOP) for name in names}
-    for file in PACKAGE.rglob("*.py"):
-        part = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        for module in modules_imported_by(file):
-            if module.startswith("maspo.") and part in layer:
-                other = module.split(".")[1]
-                assert layer.get(other, 0) <= layer[part], f"{file} imports {module}"
-            if module.partition(".")[0] in ("trl", "verl"):
-                assert file.relative_to(PACKAGE).parts[:2] in (
-                    ("engines", "trl"),
-                    ("engines", "verl"),
-                )
+def test_the_package_keeps_the_rules_of_its_architecture():
+    assert not list(broken(PACKAGE))
 
 
-def test_no_code_asks_which_objective_it_has():
-    names = set(maspo.OBJECTIVES)
-    for file in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Compare):
-                constants = {c.value for c in ast.walk(node) if isinstance(c, ast.Constant)}
-                assert not constants & names, f"{file}:{node.lineno}"
+def test_siblings_may_know_each_other_in_one_direction_alone():
+    tuple(TopologicalSorter(architecture.SIBLINGS).static_order())
+    assert set(architecture.SIBLINGS) < set(architecture.FLOORS[5])
+
+
+PLANTED = {
+    "core imports a framework": ("core/kl.py", "import transformers", "core may not"),
+    "core imports the data": ("core/kl.py", "from maspo.data import Problem", "may not know data"),
+    "inside a function": ("core/kl.py", "def f():\n    import trl", "core may not"),
+    "by a relative name": ("core/kl.py", "from ..recipes import load", "may not know recipes"),
+    "by a string": (
+        "objectives/grpo.py",
+        "from importlib import import_module\nimport_module('maspo.sampling')",
+        "may not know sampling",
+    ),
+    "for types alone": (
+        "recipes/plan.py",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from maspo.lab import page",
+        "recipes may not know lab",
+    ),
+    "from the top": ("loss.py", "from maspo import MASPOConfig", "from the module where it lives"),
+    "the command line from the lab": ("lab/page.py", "import maspo.cli.app", "may not know cli"),
+    "a stranger beside it": ("models/load.py", "import maspo.engines", "may not know engines"),
+    "against a sibling's arrow": ("data/problems.py", "import maspo.sampling", "may not know"),
+    "an unknown part": ("extra/thing.py", "", "extra has no floor"),
+    "an unknown module": ("extra.py", "", "extra has no floor"),
+    "TRL in the lab": ("lab/page.py", "from trl import GRPOTrainer", "a place of its own"),
+    "TRL in the engine of verl": ("engines/verl/names.py", "import trl.models", "of its own"),
+    "a new sampler's library": ("sampling/text.py", "from vllm import LLM", "of its own"),
+    "a circle": ("core/gates.py", "from maspo.core import objective", "maspo.core.objective ->"),
+    "a standard name": ("lab/statistics.py", "", "shadows the standard library's statistics"),
+    "a standard name of a folder": ("data/json/__init__.py", "", "standard library's json"),
+    "comparison": ("loss.py", "f = lambda o: o.name == 'grpo'", "asks for grpo"),
+    "dictionary": ("loss.py", "RATES = {'sapo': 1.0}", "asks for sapo"),
+    "look-up": ("loss.py", "f = lambda rates: rates['sapo']", "asks for sapo"),
+    "look-up with a default": ("loss.py", "f = lambda r: r.get('sapo', 1)", "asks for sapo"),
+    "match": (
+        "loss.py",
+        "def f(name):\n    match name:\n        case 'bapo' | 'dac':\n            return 1",
+        "asks for bapo",
+    ),
+    "match by class": (
+        "loss.py",
+        "def f(o):\n    match o:\n        case MASPO():\n            return 1",
+        "asks for MASPO",
+    ),
+    "beginning": ("loss.py", "f = lambda name: name.startswith('gspo')", "asks for gspo"),
+    "list": ("loss.py", "SOFT = ['other', 'sapo']", "asks for sapo"),
+    "list in a string": ("loss.py", "SOFT = 'gspo,maspo:alpha=0'", "asks for gspo, maspo"),
+    "class": ("loss.py", "f = lambda o: isinstance(o, (int, GRPO))", "asks for GRPO"),
+    "class of a module": ("loss.py", "f = lambda o: type(o) is maspo.GRPO", "asks for GRPO"),
+}
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """A copy of the package, to plant violations in."""
+    place = tmp_path_factory.mktemp("planted") / "maspo"
+    return shutil.copytree(PACKAGE, place, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_a_planted_violation_is_found(copy, planted):
+    name, text, said = PLANTED[planted]
+    file = copy / name
+    before = file.read_text("utf-8") if file.exists() else None
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(f"{before or ''}\n{text}\n", "utf-8")
+    try:
+        assert any(said in line for line in broken(copy))
+    finally:
+        if before is None:
+            file.unlink()
+        else:
+            file.write_text(before, "utf-8")

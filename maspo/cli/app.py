@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
-import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from maspo.cli import compare, data, evaluate, verl
 from maspo.cli.explore import explore
 from maspo.cli.replay import replay
 from maspo.cli.report import report
+from maspo.cli.terminal import console, quiet, say
 from maspo.errors import InputError, RunError
 from maspo.lab.run.folder import RunFolder
 
@@ -24,7 +23,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="MASPO and its rivals: train language models with verifiable rewards, and see what it did.",
 )
-console = Console()
 WRITING = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -80,7 +78,7 @@ def train(
     options.refuse()
     folder, processes = choose_folder(out, chosen.name), int(os.environ.get("WORLD_SIZE", "1"))
     for line in plan(chosen, processes):
-        console.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
+        say(line, "dim")
     quiet()
     from maspo.lab.console import Screen
     from maspo.lab.run.run import run_recipe
@@ -89,13 +87,11 @@ def train(
     try:
         path = run_recipe(chosen, folder, Screen(console), strict=strict)
     except Stopped as stopped:
-        console.print(stopped.sentence, highlight=False, markup=False, soft_wrap=True)
+        say(stopped.sentence)
         raise
     except OSError as error:
         raise unwritable(error, folder.path) from error
-    console.print(
-        f"\nrun folder {path}, report {path / 'report.html'}", highlight=False, markup=False
-    )
+    say(f"\nrun folder {path}, report {path / 'report.html'}")
 
 
 @app.command()
@@ -105,7 +101,7 @@ def plan(recipe: RecipeName = "quickstart", set_: Settings = None) -> None:
     from maspo.recipes import plan as describe
 
     for line in describe(load_recipe(recipe, set_ or [])):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        say(line)
 
 
 @app.command()
@@ -190,19 +186,4 @@ def unwritable(error: OSError, folder: Path) -> Exception:
     return RunError(
         f"{error.filename or folder} cannot be written: {error.strerror}; what is on file is whole, and "
         "the same command goes on when that is mended"
-    )
-
-
-def quiet() -> None:
-    """Keep the chatter of the frameworks out of the terminal; our own warnings stay."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    warnings.showwarning = lambda message, *_: console.print(
-        f"warning: {message}", style="yellow", markup=False
     )

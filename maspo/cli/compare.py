@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
+from maspo.cli.terminal import console, say
 from maspo.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from maspo.lab.race.plan import Plan
     from maspo.lab.race.runner import Runner
 
-console = Console()
 
 RecipeName = Annotated[str, typer.Argument(help="A YAML file, or one of `maspo recipes`.")]
 Seeds = Annotated[
@@ -138,7 +137,7 @@ def _race(
     for group in report.groups:
         console.print(group.title, style="bold")
         for one in group.verdicts:
-            console.print(one.text, highlight=False, markup=False, soft_wrap=True)
+            say(one.text)
     console.print(f"\nreport [bold]{folder.path / 'report.html'}[/bold]", highlight=False)
 
 
@@ -178,7 +177,7 @@ def introduce(plan: Plan, threads: int) -> None:
         *(f"note       {line}" for line in strangers(plan)),
     ]
     for line in lines:
-        console.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
+        say(line, "dim")
 
 
 def _numbers(option: str, text: str | None, kind: Callable[[str], Any]) -> list[Any]:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from maspo.cli.terminal import console
 
 app = typer.Typer(no_args_is_help=True, help="Look at data sets.")
-console = Console()
 
 
 @app.command()

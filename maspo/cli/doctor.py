@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from rich.console import Console
 
-from maspo import GRPO, MASPO, Objective, policy_loss
+from maspo.core.objective import Objective
 from maspo.lab.provenance import versions
+from maspo.loss import policy_loss
+from maspo.objectives import GRPO, MASPO
 
 
 def examine(console: Console) -> bool:

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-console = Console()
+from maspo.cli.terminal import console, quiet
 
 Workers = Annotated[int, typer.Option(help="Processes that verify answers.")]
 TimeLimit = Annotated[
@@ -80,8 +79,6 @@ def evaluate(
     time_limit: TimeLimit = 5.0,
 ) -> None:
     """Measure a model on benchmarks: every sample on file, avg@k, pass@k and maj@k with intervals."""
-    from maspo.cli.app import quiet
-
     quiet()
     from maspo.evaluation.folder import EvaluationFolder
     from maspo.lab.console import Screen

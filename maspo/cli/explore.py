@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from maspo.cli.terminal import console
 
 
 def explore(
@@ -17,7 +18,6 @@ def explore(
     """Write a page on which to turn the dials of objectives and see a token's weight."""
     from maspo.lab.explore.page import write_explore
 
-    console = Console()
     with console.status("computing") as status:
         path = write_explore(out, lambda name: status.update(f"computing: {name} is done"))
     console.print(f"{path}: open it in a browser; it needs no network", highlight=False)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from maspo.cli.terminal import console
 
 
 def replay(
@@ -29,7 +30,7 @@ def replay(
 
     entrants = parse_entrants(objectives or RIVALS)
     found = replayed(run, {entrant.label: entrant.settings for entrant in entrants})
-    told, console = found.plain(), Console()
+    told = found.plain()
     console.print(
         f"{run}: {told['tokens']} tokens with an advantage, of {len(told['steps'])} updates; "
         f"{told['completions']} of {told['completions_seen']} completions kept",

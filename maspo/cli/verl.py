@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from maspo.cli.terminal import console, say
 from maspo.errors import InputError
 from maspo.lab.run.folder import RunFolder
 from maspo.recipes.schema import Recipe
-
-console = Console()
 
 Nodes = Annotated[int | None, typer.Option(help="verl: number of machines.")]
 Gpus = Annotated[int | None, typer.Option(help="verl: GPUs of each machine.")]
@@ -64,7 +62,7 @@ def train(recipe: Recipe, folder: RunFolder, options: Options, *, strict: bool) 
             f"note       the section trl ({', '.join(recipe.trl)}) is for TRL: verl has no use for it"
         )
     words = command(settings, options.submit)
-    console.print(printed(words), highlight=False, markup=False, soft_wrap=True)
+    say(printed(words))
     if options.dry_run:
         say(f"checked by verl; it would train {recipe.make_objective()}")
         return
@@ -87,7 +85,7 @@ def doctor(recipe: Recipe) -> None:
     from maspo.engines.verl.probe import report
 
     for line in report(recipe):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        say(line)
 
 
 def to_verl(
@@ -103,8 +101,3 @@ def to_verl(
 
     for path, count in write_problems(load_recipe(recipe, set_ or []), out).items():
         console.print(f"{path}: {count} problems", highlight=False, soft_wrap=True)
-
-
-def say(line: str) -> None:
-    """Print a line about the run, not part of the command."""
-    console.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
