@@ -13,11 +13,11 @@ import pytest
 import maspo
 from maspo.cli import main
 from maspo.data.arithmetic import arithmetic_problems
-from maspo.evaluation.samples import encoded
+from maspo.files import encoded
 
 SUMS = arithmetic_problems(24, seed=3, split="test")
 ASKED = ("--benchmarks", "sums.jsonl", "--samples", 4, "--batch-size", 6, "--max-tokens", 40)
-FILES = {"eval.json", "problems.jsonl", "samples.jsonl", "verdicts.jsonl", "scores.json"}
+FILES = {"eval.json", "problems.jsonl", "samples.jsonl", "verdicts.jsonl", "scores.json", ".lock"}
 
 
 def start(*words, folder):
@@ -187,7 +187,7 @@ def spoiled(rows, **changes):
     [
         (lambda content: b"", "holds 0 of 96 samples; run the same `maspo eval` again"),
         (lambda content: content[: content.rfind(b"\n", 0, -1) + 1], "holds 95 of 96 samples"),
-        (lambda content: content[:-9], "ends in the middle of line 96"),
+        (lambda content: content[:-9], "holds 95 of 96 samples"),
         (lambda content: content + content[: content.find(b"\n") + 1], "line 97: "),
         (lambda content: content.replace(b'"index": 3', b'"index": 4'), "no sample of this"),
     ],

@@ -9,6 +9,7 @@ from test_cli import TINY, run, settings
 from test_report import Page
 
 import maspo
+from maspo import files
 from maspo.core.batch import TokenBatch
 from maspo.errors import InputError
 from maspo.lab.run import tokens
@@ -44,7 +45,7 @@ def saved_run(path, rows=TOKENS, *words):
     folder = RunFolder(path)
     folder.create()
     one = recipe("training.rollouts=1", "training.updates_per_rollout=4", *words)
-    folder.write_text("recipe.yaml", dump_recipe(one))
+    files.write_text(folder.path / "recipe.yaml", dump_recipe(one))
     batch = batch_of(rows)
     TokenSaver(folder, one)(3, batch, torch.ones(len(rows), dtype=torch.bool))
     return path
@@ -185,7 +186,7 @@ def test_batches_pool_as_if_they_were_one(tmp_path):
     folder = RunFolder(tmp_path / "two")
     folder.create()
     one = recipe("training.rollouts=1")
-    folder.write_text("recipe.yaml", dump_recipe(one))
+    files.write_text(folder.path / "recipe.yaml", dump_recipe(one))
     saver = TokenSaver(folder, one)
     for row in TOKENS:
         saver(3, batch_of([row]), torch.tensor([True]))

@@ -247,7 +247,7 @@ def test_input_errors_name_the_place(run, tmp_path):
     with pytest.raises(InputError, match="not a run folder"):
         write_report(tmp_path / "nowhere")
     (run / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2, \n')
-    with pytest.raises(InputError, match=r"metrics\.jsonl, line 2,"):
+    with pytest.raises(InputError, match=r"metrics\.jsonl, line 2 is not JSON"):
         write_report(run)
 
 

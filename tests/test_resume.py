@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import maspo
+from maspo import files
 from maspo.data import load_problems
 from maspo.engines.trl import checkpoint
 from maspo.engines.trl.collapse import CollapseWarning
@@ -217,12 +218,12 @@ def test_metrics_are_cut_at_the_step_of_the_checkpoint(tmp_path):
     folder = RunFolder(tmp_path)
     assert cut_metrics(folder, 3) == 0.0
     rows = [{"step": step, "seconds": step / 4} for step in range(1, 6)]
-    folder.write_lines("metrics.jsonl", rows)
+    files.write_lines(tmp_path / "metrics.jsonl", rows)
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 6, "sec')  # the process was killed here
     assert cut_metrics(folder, 3) == 0.75
-    assert folder.read_lines("metrics.jsonl") == rows[:3]
-    assert cut_metrics(folder, 0) == 0.0 and folder.read_lines("metrics.jsonl") == []
+    assert files.read_lines(tmp_path / "metrics.jsonl") == rows[:3]
+    assert cut_metrics(folder, 0) == 0.0 and files.read_lines(tmp_path / "metrics.jsonl") == []
 
 
 def test_a_run_that_differs_is_named_and_refused(tmp_path):
@@ -250,12 +251,12 @@ def test_only_a_run_to_be_continued_may_be_in_the_folder(tmp_path):
     for name in ("samples", "unfinished.json.tmp"):  # killed as it began
         assert RunFolder.choose(str(folder.path), "x").path == folder.path, name
         (folder.path / "unfinished.json.tmp").touch()
-    folder.write_json("unfinished.json", {})
+    files.write_json(folder.path / "unfinished.json", {})
     assert RunFolder.choose(str(folder.path), "x", unfinished=True).path == folder.path
     with pytest.raises(InputError, match="already holds something"):
         RunFolder.choose(str(folder.path), "x")
     folder.finish()
-    folder.write_json("summary.json", {})
+    files.write_json(folder.path / "summary.json", {})
     with pytest.raises(InputError, match="already holds something"):
         RunFolder.choose(str(folder.path), "x", unfinished=True)
 

@@ -17,6 +17,7 @@ from test_report import Page
 from transformers import TrainerCallback
 
 import maspo
+from maspo import files
 from maspo.engines.trl import checkpoint
 from maspo.engines.trl.collapse import StallWarning
 from maspo.engines.trl.config import MASPOConfig
@@ -360,9 +361,9 @@ def test_the_report_of_hostile_text_has_none_of_its_elements_and_stays_light(tmp
         for text in HOSTILE
     ]  # fmt: skip
     for when in ("before", "after"):
-        folder.write_whole_lines(f"samples/{when}.jsonl", lines)
-        assert folder.read_lines(f"samples/{when}.jsonl") == lines
-    folder.write_text("recipe.yaml", "about: </pre><script>alert(1)</script>")
+        files.write_lines(folder.path / f"samples/{when}.jsonl", lines)
+        assert files.read_lines(folder.path / f"samples/{when}.jsonl") == lines
+    files.write_text(folder.path / "recipe.yaml", "about: </pre><script>alert(1)</script>")
     page = Page(write_report(folder.path).read_text("utf-8"))
     assert not {"img", "svg", "iframe"} & set(page.tags)
     assert len(page.texts["script"]) == page.tags.count("script") <= 2

@@ -11,7 +11,7 @@ import pytest
 
 import maspo
 from maspo.data.arithmetic import arithmetic_problems
-from maspo.evaluation.samples import encoded
+from maspo.files import encoded
 
 if importlib.util.find_spec("vllm") is None:
     pytest.skip("vllm is not installed", allow_module_level=True)

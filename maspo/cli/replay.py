@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -23,8 +22,8 @@ def replay(
     ] = None,
 ) -> None:
     """Show what other objectives would have done with the tokens that a run has seen."""
+    from maspo import files
     from maspo.lab.objective_list import RIVALS, parse_entrants
-    from maspo.lab.run.folder import plain
     from maspo.lab.run.replay import SPACE
     from maspo.lab.run.replay import replay as replayed
 
@@ -53,5 +52,5 @@ def replay(
     console.print(table)
     console.print(f"signal kept: Σ|w A| over Σ|ρ A|; {SPACE}", style="dim", highlight=False)
     if out is not None:
-        out.write_text(json.dumps(plain(told), indent=2, ensure_ascii=False) + "\n", "utf-8")
+        files.write_json(out, told)
         console.print(f"written: {out}", highlight=False)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from maspo import files
 from maspo.cli.terminal import console, say
 from maspo.errors import InputError
 from maspo.lab.run.folder import RunFolder
@@ -70,8 +71,8 @@ def train(recipe: Recipe, folder: RunFolder, options: Options, *, strict: bool) 
         check_devices(cluster)
     write_problems(recipe, folder.path / "data")
     folder.create()
-    folder.write_text("recipe.yaml", dump_recipe(recipe))
-    folder.write_text("command.sh", printed(words) + "\n")
+    files.write_text(folder.path / "recipe.yaml", dump_recipe(recipe))
+    files.write_text(folder.path / "command.sh", printed(words) + "\n")
     code = subprocess.run(words, check=False).returncode
     if code:
         raise typer.Exit(code)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from maspo import files
 from maspo.data import Problem
 from maspo.errors import InputError
-from maspo.evaluation.samples import encoded, read_samples
+from maspo.evaluation.samples import read_samples
 from maspo.sampling import Row, Sample
 
-_BEFORE_SETTINGS = {"problems.jsonl", "problems.jsonl.tmp", "eval.json.tmp"}
+_BEFORE_SETTINGS = {"problems.jsonl", "problems.jsonl.tmp", "eval.json.tmp", files.LOCK}
 
 
 class EvaluationFolder:
@@ -50,8 +49,10 @@ class EvaluationFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         if {entry.name for entry in self.path.iterdir()} - _BEFORE_SETTINGS:
             raise InputError(f"{self.path} holds something else; choose another --out")
-        self.write_lines("problems.jsonl", rows)
-        self.write_json("eval.json", settings)  # last: with it the folder is an evaluation
+        files.write_lines(self.path / "problems.jsonl", rows)
+        files.write_json(
+            self.path / "eval.json", settings
+        )  # last: with it the folder is an evaluation
         return False
 
     @property
@@ -61,19 +62,19 @@ class EvaluationFolder:
 
     def settings(self) -> dict[str, Any]:
         """Read eval.json."""
-        return json.loads((self.path / "eval.json").read_text(encoding="utf-8"))
+        return files.read_json(self.path / "eval.json")
 
     def scores(self) -> dict[str, Any]:
         """Read scores.json; InputError where the evaluation was not scored yet."""
         file = self.path / "scores.json"
         if not file.is_file():
             raise InputError(f"{self.path} is not scored yet; run: maspo score {self.path}")
-        return json.loads(file.read_text(encoding="utf-8"))
+        return files.read_json(file)
 
     def problems(self) -> dict[str, list[Problem]]:
         """Read the problems of each benchmark."""
         found: dict[str, list[Problem]] = {}
-        for row in self.read_lines("problems.jsonl"):
+        for row in files.read_lines(self.path / "problems.jsonl"):
             prompt = tuple(row.pop("prompt"))
             problem = Problem(id=row.pop("problem_id"), prompt=prompt, **_without(row, "benchmark"))
             found.setdefault(row["benchmark"], []).append(problem)
@@ -96,29 +97,6 @@ class EvaluationFolder:
             )
         return drawn
 
-    def read_lines(self, name: str) -> list[dict[str, Any]]:
-        """Read a JSONL file; an absent one is empty."""
-        path = self.path / name
-        lines = path.read_bytes().split(b"\n") if path.exists() else []
-        return [json.loads(line) for line in lines if line]
-
-    def write_json(self, name: str, value: Any) -> None:
-        """Write a value whole: a reader, or a killed writer, leaves the old file or the new one."""
-        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-        self._replace(name, text.encode("utf-8", "backslashreplace"))
-
-    def write_lines(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write a JSONL file whole, in the same way."""
-        self._replace(name, b"".join(map(encoded, rows)))
-
-    def _replace(self, name: str, content: bytes) -> None:
-        temporary = self.path / f"{name}.tmp"
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path / name)
-
     def _check_same(self, settings: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
         before = self.settings()
         for key in settings:
@@ -127,7 +105,7 @@ class EvaluationFolder:
                     f"{self.path} holds an evaluation with {key} {before.get(key)!r}, not "
                     f"{settings[key]!r}; choose another --out, or the same settings to continue it"
                 )
-        if list(rows) != self.read_lines("problems.jsonl"):
+        if list(rows) != files.read_lines(self.path / "problems.jsonl"):
             raise InputError(f"the problems are not those of the evaluation in {self.path}")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from maspo import files
 from maspo.data import Problem
 from maspo.evaluation.folder import EvaluationFolder
 from maspo.evaluation.scores import Judged, benchmark_scores, macro
@@ -57,7 +58,7 @@ def score(
             judged += _judged(block, samples, verdicts, settings["samples"])
             progress(len(samples))
         results[name] = benchmark_scores(judged)
-    changes = _changes(folder.read_lines("verdicts.jsonl"), rows)
+    changes = _changes(files.read_lines(folder.path / "verdicts.jsonl"), rows)
     scores = {
         "model": settings["model"],
         "versions": dict(versions),
@@ -65,8 +66,8 @@ def score(
         "benchmarks": results,
         "macro": macro(results),
     }
-    folder.write_lines("verdicts.jsonl", rows)
-    folder.write_json("scores.json", scores)
+    files.write_lines(folder.path / "verdicts.jsonl", rows)
+    files.write_json(folder.path / "scores.json", scores)
     return scores, changes
 
 

@@ -8,6 +8,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
+from maspo import files
+
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -28,5 +30,5 @@ def render_page(template: str, script: str = "report.js", **values: Any) -> str:
 def write_page(path: Path, text: str) -> Path:
     """Write a page whole and return its path."""
     # Model output may hold lone surrogates, which UTF-8 cannot carry.
-    path.write_bytes(text.encode("utf-8", errors="replace"))
+    files.write_bytes(path, text.encode("utf-8", errors="replace"))
     return path

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import shutil
 import warnings
 from pathlib import Path
 
 from maspo.errors import InputError
+from maspo.files import read_json, sync, write_json
 
 CHECKSUMS = "checksums.json"
 """File of a checkpoint that names all its other files with their SHA-256."""
@@ -27,8 +26,8 @@ def publish(written: Path, place: Path) -> None:
     """
     files = _files(written)
     sums = {str(file.relative_to(written)): _sha256(file) for file in files}
-    (written / CHECKSUMS).write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
-    for file in (*files, written / CHECKSUMS, *(one for one in written.rglob("*") if one.is_dir())):
+    write_json(written / CHECKSUMS, sums)
+    for file in (*files, *(one for one in written.rglob("*") if one.is_dir())):
         sync(file)
     sync(written)
     _discard(place)
@@ -39,7 +38,7 @@ def publish(written: Path, place: Path) -> None:
 def flaw(place: Path) -> str | None:
     """Say what is wrong with a checkpoint; None where every file is as it was written."""
     try:
-        sums = json.loads((place / CHECKSUMS).read_text(encoding="utf-8"))
+        sums = read_json(place / CHECKSUMS)
         for name, digest in sums.items():
             if not (place / name).is_file():
                 return f"{name} is missing"
@@ -91,15 +90,6 @@ def keep_last(folder: Path, count: int) -> None:
 def sweep(folder: Path) -> None:
     """Remove what a killed process left half written or half removed."""
     shutil.rmtree(folder / WRITING, ignore_errors=True)
-
-
-def sync(path: Path) -> None:
-    """Have a file or a folder written to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _discard(place: Path) -> None:

@@ -7,7 +7,6 @@ a trained run that is not trained further, and checkpoints that are whole, check
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from trl import GRPOTrainer
 
 from maspo.engines.trl import checkpoint
 from maspo.errors import InputError, RunError
+from maspo.files import read_json
 
 
 class LastingTrainer(GRPOTrainer):
@@ -181,4 +181,4 @@ def _refill(log: Any, kept: Any) -> None:
 
 
 def _epochs(place: Path) -> float:
-    return json.loads((place / "trainer_state.json").read_text(encoding="utf-8"))["epoch"]
+    return read_json(place / "trainer_state.json")["epoch"]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
+from maspo import files
 from maspo.evaluation.estimators import Estimate
 from maspo.lab.race import inference as statistics
 from maspo.lab.race.folder import RaceFolder, Result
@@ -159,7 +159,7 @@ def _started_alike(results: Sequence[Result]) -> Iterable[str]:
 
 def _origins(folder: RaceFolder, results: Sequence[Result]) -> Iterable[str]:
     paths = [folder.run_folder(r.cell) / "provenance.json" for r in results if r.summary]
-    origins = [json.loads(path.read_text("utf-8")) for path in paths]
+    origins = [files.read_json(path) for path in paths]
     for name, read in (
         ("commits", lambda o: o["commit"]),
         ("machines", lambda o: o["hardware"]["platform"]),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import shutil
 import time
 from collections.abc import Iterable, Iterator
@@ -12,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from maspo import files
 from maspo.errors import InputError
 from maspo.lab.provenance import provenance
 from maspo.lab.race.plan import Cell, Plan, fingerprint, recipe_text
@@ -66,10 +65,9 @@ class RaceFolder:
     @property
     def manifest(self) -> dict[str, Any]:
         """What manifest.json holds; InputError where there is none."""
-        try:
-            return json.loads((self.path / "manifest.json").read_text("utf-8"))
-        except FileNotFoundError:
-            raise InputError(f"{self.path} holds no race") from None
+        if not (self.path / "manifest.json").exists():
+            raise InputError(f"{self.path} holds no race")
+        return files.read_json(self.path / "manifest.json")
 
     def open(self, plan: Plan, threads: int) -> int:
         """Begin the race, or go on with it; give the number of threads that each run has.
@@ -94,7 +92,7 @@ class RaceFolder:
             "plan": planned,
             "provenance": origin,
         }
-        RunFolder(self.path).write_json("manifest.json", made)
+        files.write_json(self.path / "manifest.json", made)
         return threads
 
     def _check(self, planned: dict[str, Any]) -> None:
@@ -115,11 +113,7 @@ class RaceFolder:
     @contextmanager
     def claimed(self) -> Iterator[None]:
         """Keep other processes off the race while the block runs; InputError where one works on it."""
-        with (self.path / "manifest.json").open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise InputError(f"another process works on the race in {self.path}") from None
+        with files.claimed(self.path, f"another process works on the race in {self.path}"):
             yield
 
     def plan(self) -> Plan:
@@ -148,7 +142,7 @@ class RaceFolder:
                 (place / "samples").mkdir(parents=True)
                 shutil.copyfile(known, place / "samples" / "before.jsonl")
         path = self.path / "recipes" / f"{cell.name}.yaml"
-        path.write_text(recipe_text(plan, cell), "utf-8")
+        files.write_text(path, recipe_text(plan, cell))
         return path
 
     def finished(self, cell: Cell) -> bool:
@@ -159,17 +153,17 @@ class RaceFolder:
     def failures(self) -> dict[str, str]:
         """Give the reasons why runs failed, by name."""
         path = self.path / "failed.json"
-        return json.loads(path.read_text("utf-8")) if path.exists() else {}
+        return files.read_json(path) if path.exists() else {}
 
     def note_failure(self, cell: Cell, reason: str) -> None:
         """Remember why a run failed."""
-        RunFolder(self.path).write_json("failed.json", self.failures() | {cell.name: reason})
+        files.write_json(self.path / "failed.json", self.failures() | {cell.name: reason})
 
     def forget_failures(self, cells: Iterable[Cell]) -> None:
         """Forget why these runs failed, as they are done again."""
         again = {cell.name for cell in cells}
         kept = {name: why for name, why in self.failures().items() if name not in again}
-        RunFolder(self.path).write_json("failed.json", kept)
+        files.write_json(self.path / "failed.json", kept)
 
     def steps(self, cell: Cell) -> int:
         """Count the optimizer steps that a run has logged."""
@@ -183,16 +177,15 @@ class RaceFolder:
         return self._summary(cell)["total_seconds"]
 
     def _summary(self, cell: Cell) -> dict[str, Any]:
-        return json.loads((self.run_folder(cell) / "summary.json").read_text("utf-8"))
+        return files.read_json(self.run_folder(cell) / "summary.json")
 
     def result(self, cell: Cell) -> Result:
         """Read what became of a run."""
         path = self.run_folder(cell) / "metrics.jsonl"
-        lines = path.read_text("utf-8").splitlines() if path.exists() else []
         finished = self.finished(cell)
         return Result(
             cell=cell,
             summary=self._summary(cell) if finished else None,
-            rows=tuple(json.loads(line) for line in lines if line.endswith("}")),
+            rows=tuple(files.read_lines(path, torn=True)),
             failure=None if finished else self.failures().get(cell.name),
         )

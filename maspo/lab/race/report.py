@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from maspo import files
 from maspo.lab.page import render_page, write_page
 from maspo.lab.race.analysis import analyse
 from maspo.lab.race.figures import CURVES, PALETTE, Curve, color_names, race_figures
@@ -21,7 +22,6 @@ from maspo.lab.race.text import (
     tuned_on,
     tuning,
 )
-from maspo.lab.run.folder import RunFolder
 from maspo.recipes import dump_recipe
 
 MAX_POINTS = 200
@@ -35,7 +35,7 @@ def write_race(folder: RaceFolder) -> Analysis:
     figures = race_figures(analysis)
     for name, figure in figures.items():
         figure.savefig(plots / f"{name}.png", metadata={"Software": None})
-    RunFolder(folder.path).write_json("results.json", results(analysis))
+    files.write_json(folder.path / "results.json", results(analysis))
     write_page(folder.path / "report.md", markdown(analysis, manifest, list(figures)))
     write_page(folder.path / "report.html", page(analysis, manifest))
     return analysis

@@ -1,6 +1,5 @@
 """One HTML page on a training run: what it reached, how, and the answers before and after."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -8,6 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from maspo import files
 from maspo.errors import InputError
 from maspo.lab.objective_list import RIVALS, parse_entrants
 from maspo.lab.page import render_page, write_page
@@ -35,7 +35,7 @@ def write_report(run: Path) -> Path:
     """
     if not run.is_dir():
         raise InputError(f"{run} is not a run folder; give the folder that a training run wrote.")
-    rows = _read_lines(run / "metrics.jsonl")
+    rows = files.read_lines(run / "metrics.jsonl")
     replayed = _replayed(run)
     figures = training_figures(rows) | (token_figures(replayed) if replayed else {})
     for name, figure in figures.items():
@@ -52,9 +52,9 @@ def _replayed(run: Path) -> Replay | None:
 
 
 def _render(run: Path, rows: list[dict], replayed: Replay | None) -> str:
-    summary = _read_json(run / "summary.json")
-    before = _read_lines(run / "samples" / "before.jsonl")
-    after = _read_lines(run / "samples" / "after.jsonl")
+    summary = _read(run / "summary.json")
+    before = files.read_lines(run / "samples" / "before.jsonl")
+    after = files.read_lines(run / "samples" / "after.jsonl")
     problems = _problems(before, after)
     recipe = run / "recipe.yaml"
     return render_page(
@@ -73,31 +73,13 @@ def _render(run: Path, rows: list[dict], replayed: Replay | None) -> str:
         problems=problems,
         problem_count=len({line["problem_id"] for line in (*before, *after)}),
         sample_count=len(before) + len(after),
-        provenance=_flat(_read_json(run / "provenance.json")),
+        provenance=_flat(_read(run / "provenance.json")),
         recipe=recipe.read_text("utf-8") if recipe.exists() else "",
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path} is not JSON: {error}.") from None
-
-
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    lines = []
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                lines.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                raise InputError(f"{path}, line {number}, is not JSON: {error}.") from None
-    return lines
+def _read(path: Path) -> dict[str, Any]:
+    return files.read_json(path) if path.exists() else {}
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

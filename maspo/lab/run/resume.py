@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 import torch
 
+from maspo import files
 from maspo.data import Problem
 from maspo.errors import InputError
 from maspo.lab.provenance import versions
@@ -55,16 +55,12 @@ def claimed(folder: RunFolder, found: Mapping[str, str]) -> Iterator[bool]:
     """
     folder.create()
     begun = folder.path / folder.UNFINISHED
-    new = not begun.exists()
-    if new:
-        folder.write_json(folder.UNFINISHED, dict(found))
-    with begun.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"another process works on the run in {folder.path}") from None
-        if not new:
-            _compare(folder, json.loads(file.read()), found)
+    with files.claimed(folder.path, f"another process works on the run in {folder.path}"):
+        new = not begun.exists()
+        if new:
+            files.write_json(begun, found)
+        else:
+            _compare(folder, files.read_json(begun), found)
         yield not new
 
 
@@ -83,16 +79,11 @@ def _compare(folder: RunFolder, before: Mapping[str, str], now: Mapping[str, str
 def cut_metrics(folder: RunFolder, step: int) -> float:
     """Cut off the metrics after `step`, and give the seconds of training up to there."""
     path = folder.path / "metrics.jsonl"
-    whole, seconds = b"", 0.0
-    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-    for line in lines:
-        row = json.loads(line)
-        if row["step"] > step:
-            break
-        whole, seconds = whole + line + b"\n", row["seconds"]
-    if path.exists():
-        folder.write_bytes("metrics.jsonl", whole)
-    return seconds
+    if not path.exists():
+        return 0.0
+    kept = [row for row in files.read_lines(path, torn=True) if row["step"] <= step]
+    files.write_lines(path, kept)
+    return kept[-1]["seconds"] if kept else 0.0
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from maspo import files
 from maspo.data import Problem
 from maspo.errors import InputError
 from maspo.evaluation.evaluate import Evaluation, evaluate
@@ -109,8 +110,8 @@ class Run:
         parameters = self.model.num_parameters()
         with claimed(self.folder, self.fingerprint()) as continued, self.verifier() as verifier:
             if not continued:
-                self.folder.write_text("recipe.yaml", dump_recipe(self.recipe))
-                self.folder.write_json("provenance.json", provenance(self.recipe.seed))
+                files.write_text(self.folder.path / "recipe.yaml", dump_recipe(self.recipe))
+                files.write_json(self.folder.path / "provenance.json", provenance(self.recipe.seed))
             judge = Judge(
                 self.recipe, self.held_out, self.tokenizer, verifier, self.folder, self.screen
             )
@@ -171,8 +172,8 @@ class Run:
         """Write model, summary and report, and let go of the checkpoints."""
         from maspo.engines.trl.checkpoint import keep_last
 
-        self.folder.write_folder(
-            "model", done.model.save_pretrained, self.tokenizer.save_pretrained
+        files.write_folder(
+            self.folder.path / "model", done.model.save_pretrained, self.tokenizer.save_pretrained
         )
         recipe = self.recipe
         summary = {
@@ -188,7 +189,7 @@ class Run:
             "train_seconds": done.seconds,
             **found,
         }
-        self.folder.write_json("summary.json", summary)
+        files.write_json(self.folder.path / "summary.json", summary)
         write_report(self.folder.path)
         self.folder.finish()
         keep_last(self.checkpoints, recipe.training.keep)
@@ -203,10 +204,11 @@ def watched(
 
     `seconds` were spent before, and are added to those of the lines.
     """
+    metrics = folder.path / "metrics.jsonl"
     with screen.progress("training", total) as bar:
 
         def sink(line: dict[str, Any]) -> None:
-            folder.write_lines("metrics.jsonl", [{**line, "seconds": seconds + line["seconds"]}])
+            files.append_lines(metrics, [{**line, "seconds": seconds + line["seconds"]}])
             news = screen.training_news(line)
             bar.update(bar.task_ids[0], completed=line["step"], news=news)
 
@@ -261,7 +263,9 @@ class Judge:
         """Evaluate; `when` names the samples file, which is read where it is there already."""
         settings, name = self.recipe.evaluation, f"samples/{when}.jsonl"
         if (self.folder.path / name).exists():
-            return Evaluation(samples=settings.samples, lines=self.folder.read_lines(name))
+            return Evaluation(
+                samples=settings.samples, lines=files.read_lines(self.folder.path / name)
+            )
         total = len(self.problems) * settings.samples
         with self.screen.progress(when, total) as bar:
             result = evaluate(
@@ -278,5 +282,5 @@ class Judge:
                 progress=lambda done: bar.advance(bar.task_ids[0], done),
                 kept_in=self.folder.path / "samples" / f"{when}.drawn.jsonl",
             )
-        self.folder.write_whole_lines(name, result.lines)
+        files.write_lines(self.folder.path / name, result.lines)
         return result

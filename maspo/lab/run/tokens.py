@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from maspo import files
 from maspo.core.batch import TokenBatch
 from maspo.errors import InputError
 from maspo.lab.run.folder import RunFolder
@@ -75,9 +76,9 @@ class TokenSaver:
 
     def _write(self, step: int, tensors: dict[str, Tensor], words: dict[str, str]) -> None:
         (self.folder.path / FOLDER).mkdir(exist_ok=True)
-        name = f"{FOLDER}/{step:06d}-{self.seen[step]}.safetensors"
+        name = f"{step:06d}-{self.seen[step]}.safetensors"
         self.seen[step] += 1
-        self.folder.write_bytes(name, save(tensors, metadata=words))
+        files.write_bytes(self.folder.path / FOLDER / name, save(tensors, metadata=words))
 
 
 def has_tokens(run: Path) -> bool:

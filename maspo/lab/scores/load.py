@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from maspo import files
 from maspo.errors import InputError
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -99,9 +99,7 @@ def _load(label: str, folder: Path) -> Run:
         hint = f"run: maspo score {folder}" if (folder / "eval.json").exists() else "no evaluation"
         raise InputError(f"{folder} holds no scores.json: {hint}")
     try:
-        scores = _Scores.model_validate(json.loads(file.read_text("utf-8")))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} is not JSON: {error}") from None
+        scores = _Scores.model_validate(files.read_json(file))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from maspo import files
 from maspo.data import load_problems, sources
 from maspo.data.overlap import Overlap, overlap
 from maspo.errors import InputError
@@ -57,7 +58,7 @@ def write_matches(path: Path, train: str, found: Mapping[str, Overlap]) -> None:
             for name, one in found.items()
         },
     }
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    files.write_json(path, content)
 
 
 def write_clean(path: Path, train: str, found: Mapping[str, Overlap]) -> tuple[int, int]:
@@ -75,6 +76,5 @@ def write_clean(path: Path, train: str, found: Mapping[str, Overlap]) -> tuple[i
     kept = [row for row, identifier in zip(rows, ids, strict=True) if identifier not in gone]
     # default=str: decimals and dates, which JSON does not have.
     lines = (json.dumps(row, ensure_ascii=False, default=str) for row in kept)
-    text = "".join(f"{line}\n" for line in lines)
-    path.write_text(text, encoding="utf-8", errors="backslashreplace")
+    files.write_text(path, "".join(f"{line}\n" for line in lines))
     return len(kept), len(rows) - len(kept)

@@ -1,10 +1,10 @@
 """The results that the authors of MASPO published: never measured here, never mixed with what is."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from maspo import files
 from maspo.errors import unknown
 
 _FILE = Path(__file__).parent / "published.json"
@@ -25,7 +25,7 @@ class Published:
 
 def published(size: str) -> Published:
     """Give the published rows for a model size: 1.5b, 7b or 14b; InputError for another."""
-    content = json.loads(_FILE.read_text("utf-8"))
+    content = files.read_json(_FILE)
     if size.lower() not in content["models"]:
         raise unknown("published model size", size, content["models"])
     found = content["models"][size.lower()]
