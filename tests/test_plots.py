@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import maspo
-from maspo.lab.run.charts import CHARTS, running_mean
+from maspo.lab.formatting import running_mean
+from maspo.lab.run.charts import CHARTS
 from maspo.lab.run.plots import gate_figure, training_figures, weights
 
 

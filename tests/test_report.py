@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from maspo.errors import InputError
-from maspo.lab.run import text as words
+from maspo.lab.run import text
 from maspo.lab.run.report import write_report
 
 HOSTILE = [
@@ -125,7 +125,7 @@ def read(run):
 def test_the_page_tells_the_numbers_of_the_run(run):
     page = read(run)
     assert page.texts["h1"] == [
-        "Avg@8 went from 41% to 66% (+25 points, 95% interval +21 to +29) "
+        "Avg@8 went from 41% to 66% (+25 points, 95% interval [+21, +29]) "
         "in 96 s of training with MASPO, 8 updates per rollout."
     ]
     [text] = page.texts["main"]
@@ -253,26 +253,26 @@ def test_input_errors_name_the_place(run, tmp_path):
 
 def test_headlines_for_what_was_measured():
     only_before = {k: v for k, v in SUMMARY.items() if k not in ("after", "difference")}
-    assert words.headline(only_before).startswith("Avg@8 was 41% before training in 96 s")
+    assert text.headline(only_before).startswith("Avg@8 was 41% before training in 96 s")
     small = SUMMARY | {
         "objective": {"title": "GRPO"},
         "updates_per_rollout": 1,
         "after": SUMMARY["after"] | {"avg@8": 0.402},
         "difference": {"avg@8": [-0.008, -0.03, 0.014]},
     }
-    assert words.headline(small) == (
-        "Avg@8 went from 41.0% to 40.2% (\N{MINUS SIGN}0.8 points, 95% interval \N{MINUS SIGN}3.0 "
-        "to +1.4) in 96 s of training with GRPO, 1 update per rollout."
+    assert text.headline(small) == (
+        "Avg@8 went from 41.0% to 40.2% (\N{MINUS SIGN}0.8 points, 95% interval [\N{MINUS SIGN}3.0, "
+        "+1.4]) in 96 s of training with GRPO, 1 update per rollout."
     )
-    assert words.verdict(small) == "The interval holds zero: this run alone shows no change."
-    assert words.verdict(SUMMARY) is None
+    assert text.verdict(small) == "The interval holds zero: this run alone shows no change."
+    assert text.verdict(SUMMARY) is None
 
 
 def test_a_gate_that_never_acted_is_said_plainly():
     rows = [{"maspo/gate_active": 0.0}, {"maspo/gate_active": 0}]
-    [idle] = words.gate_words({"objective": {"name": "maspo"}, "updates_per_rollout": 1}, rows)
+    [idle] = text.gate_words({"objective": {"name": "maspo"}, "updates_per_rollout": 1}, rows)
     assert idle.startswith("The gate never acted in this run: with one update per rollout")
-    [idle] = words.gate_words({"objective": {"name": "maspo"}, "updates_per_rollout": 4}, rows)
+    [idle] = text.gate_words({"objective": {"name": "maspo"}, "updates_per_rollout": 4}, rows)
     assert idle.startswith("The gate never acted in this run: at no logged step")
-    [clip] = words.gate_words({"objective": {"shape": "hard"}}, [{"clip_ratio/region_mean": 0.02}])
+    [clip] = text.gate_words({"objective": {"shape": "hard"}}, [{"clip_ratio/region_mean": 0.02}])
     assert clip == "Over the run the clip touched 2.0% of the tokens, and 2.0% at its busiest step."

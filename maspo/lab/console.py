@@ -17,7 +17,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from maspo.lab.run.text import percent, points, scores
+from maspo.lab.formatting import percent_with_interval, points_with_interval
+from maspo.lab.run.text import scores
 
 
 class Screen:
@@ -61,12 +62,11 @@ class Screen:
         for name in scores(summary):
             none = (None, None)  # of a single problem
             cells = [
-                with_interval(side[name], *side["intervals"].get(name, none))
+                percent_with_interval(side[name], *side["intervals"].get(name, none))
                 for side in (before, after)
             ]
             change, low, high = summary["difference"].get(name, (after[name] - before[name], *none))
-            span = "" if low is None else f" ({points(low)} to {points(high)})"
-            table.add_row(name, *cells, points(change) + span)
+            table.add_row(name, *cells, points_with_interval(change, low, high, 0))
         tokens = [f"{side['mean_tokens']:.1f}" for side in (before, after)]
         table.add_row("mean tokens", *tokens, "")
         self.console.print()
@@ -76,9 +76,3 @@ class Screen:
             f"over problems; trained {summary['train_seconds']:.0f} s, "
             f"{summary['total_seconds']:.0f} s in all[/dim]"
         )
-
-
-def with_interval(value: float, low: float | None, high: float | None) -> str:
-    """Write a share in percent, with its interval where it has one."""
-    span = "" if low is None or high is None else f" ({100 * low:.1f} to {100 * high:.1f})"
-    return percent(value, 1) + span

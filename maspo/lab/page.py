@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from maspo import files
+from maspo.lab.style import palette_css
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -19,7 +20,7 @@ def render_page(template: str, script: str = "report.js", **values: Any) -> str:
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
     environment.trim_blocks = environment.lstrip_blocks = True
     return environment.get_template(template).render(
-        style=Markup((TEMPLATES / "report.css").read_text("utf-8")),
+        style=Markup(palette_css() + (TEMPLATES / "report.css").read_text("utf-8")),
         script=Markup(source),
         # Only this one script may run, whatever a model wrote.
         script_hash=base64.b64encode(hashlib.sha256(source.encode()).digest()).decode(),

@@ -9,7 +9,7 @@ from typing import Any
 
 from maspo import files
 from maspo.evaluation.estimators import Estimate
-from maspo.lab.race import inference as statistics
+from maspo.lab.race import inference
 from maspo.lab.race.folder import RaceFolder, Result
 from maspo.lab.race.plan import Plan, check_fairness, strangers
 from maspo.lab.race.results import Analysis, Group, Line, Run
@@ -84,7 +84,7 @@ def _line(
     areas = [run.area for run in runs if run.area is not None]
 
     def estimated(statistic: Callable[..., Any], values: list[Any]) -> Estimate | None:
-        return statistics.estimate(statistic, values) if values else None
+        return inference.estimate(statistic, values) if values else None
 
     return Line(
         label=label,
@@ -96,9 +96,9 @@ def _line(
             for seed in plan.seeds
             if seed not in mine or not (mine[seed].summary or mine[seed].failure)
         ),
-        score=estimated(statistics.mean, scores),
-        iqm=estimated(statistics.interquartile_mean, scores),
-        area=estimated(statistics.mean, areas),
+        score=estimated(inference.mean, scores),
+        iqm=estimated(inference.interquartile_mean, scores),
+        area=estimated(inference.mean, areas),
         reached=() if threshold is None else tuple(run.reached(threshold) for run in runs),
         comparison=None,
         verdict=None,
@@ -108,12 +108,12 @@ def _line(
 def _judged(lines: list[Line]) -> Iterable[Line]:
     """Compare every line but the first with the first."""
     base, *others = lines
-    found = [statistics.compared(line.scores, base.scores) for line in others]
-    adjusted = statistics.holm([one.p if one else None for one in found])
+    found = [inference.compared(line.scores, base.scores) for line in others]
+    adjusted = inference.holm([one.p if one else None for one in found])
     yield base
     for line, one, p in zip(others, found, adjusted, strict=True):
         failed = len(line.failed) + len(base.failed)
-        told = statistics.verdict(line.label, base.label, one, p, failed)
+        told = inference.verdict(line.label, base.label, one, p, failed)
         yield replace(line, comparison=one, verdict=told)
 
 

@@ -11,21 +11,8 @@ from matplotlib.ticker import FuncFormatter
 
 from maspo.evaluation.estimators import Estimate
 from maspo.lab.race.results import Analysis, Group, Line
-from maspo.lab.run.plots import INK, style_axes
+from maspo.lab.style import AXIS, COLORS, GRID, INK, style_axes
 
-PALETTE = {
-    "gray": "#6E6E6E",
-    "blue": "#0072B2",
-    "orange": "#D55E00",
-    "green": "#009E73",
-    "pink": "#CC79A7",
-    "sky": "#56B4E9",
-    "amber": "#E69F00",
-    "violet": "#6A4C93",
-    "brown": "#8C564B",
-    "teal": "#17868F",
-    "lime": "#8FA51F",
-}
 """Okabe and Ito's colours and four more, by the names they have in the page; the baseline is gray."""
 
 
@@ -75,7 +62,7 @@ CURVES = (
 
 def color_names(analysis: Analysis) -> dict[str, str]:
     """Give each objective a colour by name; beyond eleven they begin anew."""
-    names = list(PALETTE)
+    names = list(COLORS)
     return {label: names[i % len(names)] for i, label in enumerate(analysis.plan.labels)}
 
 
@@ -99,7 +86,7 @@ def _curves(analysis: Analysis, curve: Curve) -> Figure | None:
         for line in group.lines:
             if found := line.curve(curve.key):
                 x, middle, error = found
-                color = PALETTE[colors[line.label]]
+                color = COLORS[colors[line.label]]
                 low = [m - e for m, e in zip(middle, error, strict=True)]
                 high = [m + e for m, e in zip(middle, error, strict=True)]
                 axes.fill_between(x, low, high, color=color, alpha=0.15, linewidth=0)
@@ -110,7 +97,7 @@ def _curves(analysis: Analysis, curve: Curve) -> Figure | None:
         _head(analysis, axes, group)
     panels[0].set_ylabel(curve.axis)
     handles = [
-        Line2D([], [], color=PALETTE[color], linewidth=2.5, label=label)
+        Line2D([], [], color=COLORS[color], linewidth=2.5, label=label)
         for label, color in colors.items()
     ]
     figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9)
@@ -149,19 +136,19 @@ def _forest(analysis: Analysis, labels: list[str], label: str, *, against: bool)
         base = group.lines[0].scores if against else {}
         for line in group.lines:
             if found := _shown(line, against):
-                height, color = labels.index(line.label), PALETTE[colors[line.label]]
+                height, color = labels.index(line.label), COLORS[colors[line.label]]
                 shared = [seed for seed in line.scores if not against or seed in base]
                 runs = [100 * (line.scores[seed] - base.get(seed, 0.0)) for seed in shared]
                 _dots(axes, found, runs, height, color)
         if against:
             axes.axvline(0, color=INK, linewidth=0.8, zorder=0)
         elif group.start is not None:
-            axes.axvline(100 * group.start, color="#999999", linewidth=1, linestyle=(0, (3, 2)))
+            axes.axvline(100 * group.start, color=AXIS, linewidth=1, linestyle=(0, (3, 2)))
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(len(labels) - 0.4, -0.6)
         style_axes(axes)
         axes.grid(axis="y", visible=False)
-        axes.grid(axis="x", color="#E6E6E6", linewidth=0.8)
+        axes.grid(axis="x", color=GRID, linewidth=0.8)
         _head(analysis, axes, group)
     figure.supxlabel(label, color=INK, size=10)
     return figure

@@ -18,7 +18,7 @@ from scipy import stats
 from maspo.core.collapse import Collapse
 from maspo.errors import InputError
 from maspo.evaluation.estimators import LEVEL, RESAMPLES, Estimate
-from maspo.lab.run.text import points
+from maspo.lab.formatting import interval, points
 
 FEWEST = 3
 """Runs below which no claim is made: two points fit any line."""
@@ -239,7 +239,7 @@ def verdict(
     low, high = change.low or 0.0, change.high or 0.0
     told = f"{label} against {baseline}: {points(change.value, 1)} points"
     if found.seeds >= FEWEST:
-        told += f" (95% interval {points(low, 1)} to {points(high, 1)}, {found.seeds} seeds)"
+        told += f" (95% interval {interval(low, high, signed=True)}, {found.seeds} seeds)"
     finding, because = _finding(found, low, high, adjusted, failed)
     more = "" if finding in ("better", "worse") else _more(found)
     return Verdict(finding=finding, text=f"{told}; {because}{more}.")

@@ -6,9 +6,10 @@ from dataclasses import asdict
 from typing import Any
 
 from maspo import files
+from maspo.lab.formatting import significant
 from maspo.lab.page import render_page, write_page
 from maspo.lab.race.analysis import analyse
-from maspo.lab.race.figures import CURVES, PALETTE, Curve, color_names, race_figures
+from maspo.lab.race.figures import CURVES, Curve, color_names, race_figures
 from maspo.lab.race.folder import RaceFolder
 from maspo.lab.race.results import Analysis, Group, Line
 from maspo.lab.race.text import (
@@ -146,7 +147,6 @@ def page(analysis: Analysis, manifest: dict[str, Any]) -> str:
         recipe=dump_recipe(analysis.plan.recipe),
         origin=origin(manifest),
         colors=color_names(analysis),
-        palette=PALETTE,
         charts=_charts(analysis),
     )
 
@@ -189,7 +189,7 @@ def _series(analysis: Analysis, group: Group, curve: Curve, at: list[int]) -> li
 
         def column(sign: int, index=index, middle=middle, error=error) -> list[float | None]:
             places = [index.get(value) for value in at]
-            return [None if i is None else _short(middle[i] + sign * error[i]) for i in places]
+            return [None if i is None else significant(middle[i] + sign * error[i]) for i in places]
 
         several = len(line.runs) > 1
         made.append({
@@ -201,7 +201,3 @@ def _series(analysis: Analysis, group: Group, curve: Curve, at: list[int]) -> li
             "high": column(1) if several else [],
         })  # fmt: skip
     return made
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.5g}")

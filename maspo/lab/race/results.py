@@ -9,13 +9,12 @@ from statistics import fmean, stdev
 from typing import Any
 
 from maspo.evaluation.estimators import Estimate
-from maspo.lab.race import inference as statistics
+from maspo.lab.formatting import running_mean, updates
+from maspo.lab.race import inference
 from maspo.lab.race.folder import Result
 from maspo.lab.race.inference import Comparison, Verdict
 from maspo.lab.race.plan import Plan
 from maspo.lab.race.tuning import Tried
-from maspo.lab.run import text as words
-from maspo.lab.run.charts import running_mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,21 +49,21 @@ class Run:
 
     @property
     def area(self) -> float | None:
-        """See `statistics.area`; None without rewards."""
-        return statistics.area(*zip(*self.rewards, strict=True)) if self.rewards else None
+        """See `inference.area`; None without rewards."""
+        return inference.area(*zip(*self.rewards, strict=True)) if self.rewards else None
 
     def reached(self, threshold: float) -> float | None:
-        """See `statistics.reached`, of the running mean."""
+        """See `inference.reached`, of the running mean."""
         if not self.rewards:
             return None
         at, rewards = zip(*self.rewards, strict=True)
         smooth = [value for value in running_mean(rewards) if value is not None]
-        return statistics.reached(at, smooth, threshold)
+        return inference.reached(at, smooth, threshold)
 
     @property
     def collapse(self) -> str | None:
-        """See `statistics.collapse`."""
-        return statistics.collapse(self.result.rows)
+        """See `inference.collapse`."""
+        return inference.collapse(self.result.rows)
 
 
 def _mean(rows: Sequence[dict[str, Any]], key: str) -> float | None:
@@ -133,7 +132,7 @@ class Group:
     @property
     def title(self) -> str:
         """Its number of updates in words."""
-        return words.updates(self.updates)
+        return updates(self.updates)
 
     @property
     def verdicts(self) -> list[Verdict]:

@@ -18,9 +18,9 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from maspo.errors import InputError
 from maspo.lab.console import Screen
+from maspo.lab.formatting import duration, percent
 from maspo.lab.race.folder import RaceFolder
 from maspo.lab.race.plan import Cell, Plan
-from maspo.lab.run.text import duration, percent
 
 POLL = 0.3
 """Seconds between two looks at the running processes."""

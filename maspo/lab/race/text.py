@@ -6,15 +6,11 @@ from typing import Any
 
 from maspo.core.settings import settings_of
 from maspo.evaluation.estimators import Estimate
+from maspo.lab.formatting import MISSING, interval, percent, points, shortened
 from maspo.lab.objective_list import Entrant
 from maspo.lab.race.inference import FEWEST, median_reached
 from maspo.lab.race.results import Analysis, Group, Line
-from maspo.lab.run import text as words
-from maspo.lab.scores.tables import MISSING
 from maspo.objectives import OBJECTIVES
-
-LABEL = 13
-"""Characters that fit beside the end of a curve."""
 
 
 def headline(analysis: Analysis) -> str:
@@ -38,26 +34,22 @@ def headline(analysis: Analysis) -> str:
 
 def share(found: Estimate | None) -> str:
     """Write a share in percent."""
-    return MISSING if found is None else words.percent(found.value, 1)
+    return MISSING if found is None else percent(found.value, 1)
 
 
 def share_span(found: Estimate | None) -> str:
     """Write the interval of a share."""
-    if found is None or found.low is None or found.high is None:
-        return ""
-    return f"[{100 * found.low:.1f}, {100 * found.high:.1f}]"
+    return "" if found is None else interval(found.low, found.high)
 
 
 def gap(found: Estimate | None) -> str:
     """Write a difference in points."""
-    return MISSING if found is None else words.points(found.value, 1)
+    return MISSING if found is None else points(found.value, 1)
 
 
 def gap_span(found: Estimate | None) -> str:
     """Write the interval of a difference."""
-    if found is None or found.low is None or found.high is None:
-        return ""
-    return f"[{words.points(found.low, 1)}, {words.points(found.high, 1)}]"
+    return "" if found is None else interval(found.low, found.high, signed=True)
 
 
 def arrived(line: Line) -> str:
@@ -123,7 +115,7 @@ def tuning(analysis: Analysis, group: Group) -> list[list[str]]:
     for line in group.lines:
         found = analysis.tried[line.label, group.updates]
         scores = [found[rate] for rate in rates]
-        rows.append([line.label, *(MISSING if s is None else words.percent(s, 1) for s in scores)])
+        rows.append([line.label, *(MISSING if s is None else percent(s, 1) for s in scores)])
     return [["Learning rate", *(f"{rate:g}" for rate in rates)], *rows]
 
 
@@ -135,7 +127,7 @@ def tuned_on(analysis: Analysis) -> str:
 
 def legend(analysis: Analysis, group: Group) -> str:
     """Explain the columns of the table of a group."""
-    start = MISSING if group.start is None else words.percent(group.start, 1)
+    start = MISSING if group.start is None else percent(group.start, 1)
     told = (
         f"{analysis.metric.capitalize()} in percent after training ({start} before): mean and "
         "interquartile mean over seeds. Difference: to the baseline, paired by seed, in points. "
@@ -158,8 +150,7 @@ def short_label(entrant: Entrant) -> str:
         f.name: known.symbol for f, known in settings_of(OBJECTIVES[entrant.settings["name"]])
     }
     changed = [f"{symbols[k]}={v}" for k, v in entrant.settings.items() if k in symbols]
-    label = " ".join(changed) or entrant.label
-    return label if len(label) <= LABEL else label[: LABEL - 1] + "…"
+    return shortened(" ".join(changed) or entrant.label)
 
 
 def proof(analysis: Analysis) -> list[tuple[str, str]]:

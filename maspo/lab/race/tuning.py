@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from statistics import fmean
 
+from maspo.lab.formatting import updates as counted
 from maspo.lab.race.folder import RaceFolder
 from maspo.lab.race.plan import Plan
-from maspo.lab.run import text as words
 
 Tried = dict[tuple[str, int], dict[float, float | None]]
 """By objective and updates per rollout: the mean score of each learning rate, None where a run has none."""
@@ -48,6 +48,6 @@ def tuned_at_the_edge(plan: Plan, rates: dict[tuple[str, int], float]) -> Iterab
             found = [label for label in plan.labels if rates.get((label, updates)) == extreme]
             if found:
                 yield (
-                    f"{words.updates(updates)}: {', '.join(found)} did best with the {end} learning "
+                    f"{counted(updates)}: {', '.join(found)} did best with the {end} learning "
                     f"rate tried, {extreme:g}: a wider range may do better."
                 )

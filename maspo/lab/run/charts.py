@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,15 +166,3 @@ def present(rows: Sequence[dict]) -> list[tuple[Chart, list[Series]]]:
     seen = {key for row in rows for key, value in row.items() if value is not None}
     pairs = [(chart, [s for s in chart.series if s.metric in seen]) for chart in CHARTS]
     return [(chart, series) for chart, series in pairs if series]
-
-
-def running_mean(values: Sequence[float | None]) -> list[float | None]:
-    """Average a window of a twentieth of the logged values around each; gaps stay gaps.
-
-    Near an end the window stops at it and keeps its size, so that no point weighs more there.
-    """
-    known = [v for v in values if v is not None]
-    size = max(1, len(known) // 20)
-    starts = (min(max(i - size // 2, 0), len(known) - size) for i in range(len(known)))
-    means = iter([fmean(known[start : start + size]) for start in starts])
-    return [None if v is None else next(means) for v in values]

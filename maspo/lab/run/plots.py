@@ -15,17 +15,9 @@ from matplotlib.ticker import (
 )
 
 import maspo
-from maspo.lab.run.charts import Chart, Series, present, running_mean
-
-# Okabe-Ito: colours that people with any common colour blindness can tell apart.
-COLORS = {
-    "blue": "#0072B2",
-    "orange": "#D55E00",
-    "green": "#009E73",
-    "sky": "#56B4E9",
-    "gray": "#6E6E6E",
-}
-INK = "#333333"
+from maspo.lab.formatting import running_mean
+from maspo.lab.run.charts import Chart, Series, present
+from maspo.lab.style import COLORS, INK, style_axes
 
 
 def training_figures(rows: list[dict]) -> dict[str, Figure]:
@@ -77,18 +69,6 @@ def _band(rows: Sequence[dict], keys: tuple[str, str]) -> list[tuple[float, floa
         for row in rows
         if row.get(low) is not None and row.get(high) is not None
     ]
-
-
-def style_axes(axes: Axes) -> None:
-    """Give axes the look that all pictures share."""
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#999999")
-    axes.tick_params(colors=INK, length=3)
-    axes.xaxis.label.set_color(INK)
-    axes.yaxis.label.set_color(INK)
-    axes.grid(axis="y", color="#E6E6E6", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.margins(x=0.02)
 
 
 def _label_ends(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 
 from maspo import files
 from maspo.errors import InputError
+from maspo.lab import formatting
+from maspo.lab.formatting import running_mean, significant
 from maspo.lab.objective_list import RIVALS, parse_entrants
 from maspo.lab.page import render_page, write_page
-from maspo.lab.run import text as words
-from maspo.lab.run.charts import present, running_mean
+from maspo.lab.run import text
+from maspo.lab.run.charts import present
 from maspo.lab.run.plots import training_figures
 from maspo.lab.run.replay import SPACE, Replay, replay
 from maspo.lab.run.token_plots import token_figures
@@ -61,11 +63,12 @@ def _render(run: Path, rows: list[dict], replayed: Replay | None) -> str:
         "report.html.j2",
         run=run.resolve().name,
         summary=summary,
-        words=words,
-        headline=words.headline(summary),
-        verdict=words.verdict(summary),
-        gate=words.gate_words(summary, rows),
-        scores=words.scores(summary),
+        formatting=formatting,
+        limiter=text.limiter(summary),
+        headline=text.headline(summary),
+        verdict=text.verdict(summary),
+        gate=text.gate_words(summary, rows),
+        scores=text.scores(summary),
         outcomes=OUTCOMES,
         charts=_charts(rows),
         replayed=replayed.plain() if replayed else None,
@@ -107,7 +110,7 @@ def _charts(rows: Sequence[dict]) -> dict[str, Any]:
     def thin(values: Sequence[float | None]) -> list[float | None]:
         chunks = (values[start : start + stride] for start in range(0, len(values), stride))
         known = ([v for v in chunk if v is not None] for chunk in chunks)
-        return [float(f"{fmean(chunk):.5g}") if chunk else None for chunk in known]
+        return [significant(fmean(chunk)) if chunk else None for chunk in known]
 
     charts = []
     for chart, series in present(rows):

@@ -4,28 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-
-def percent(share: float, digits: int = 0) -> str:
-    """Write a share as a percentage."""
-    return f"{100 * share:.{digits}f}%"
-
-
-def points(difference: float, digits: int = 0) -> str:
-    """Write a difference of shares in signed percentage points, with a true minus."""
-    return f"{100 * difference:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
-
-
-def updates(count: int) -> str:
-    """Write a number of updates per rollout."""
-    return f"{count} update{'s' if count > 1 else ''} per rollout"
-
-
-def duration(seconds: float) -> str:
-    """Write a time so that a person can read it."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+from maspo.lab.formatting import duration, interval, percent, points, updates
 
 
 def scores(summary: Mapping[str, Any]) -> list[str]:
@@ -46,14 +25,14 @@ def headline(summary: Mapping[str, Any]) -> str:
         return f"{label} was {percent(before[score])} before training{with_method}."
     if score not in before:
         return f"{label} is {percent(after[score])} after training{with_method}."
-    change, interval = after[score] - before[score], ""
+    change, span = after[score] - before[score], ""
     digits = 0 if abs(change) >= 0.1 else 1
     if score in (summary.get("difference") or {}):
         change, low, high = summary["difference"][score]
-        interval = f", 95% interval {points(low, digits)} to {points(high, digits)}"
+        span = f", 95% interval {interval(low, high, digits, signed=True)}"
     return (
         f"{label} went from {percent(before[score], digits)} to {percent(after[score], digits)} "
-        f"({points(change, digits)} points{interval}){with_method}."
+        f"({points(change, digits)} points{span}){with_method}."
     )
 
 
@@ -72,8 +51,8 @@ def _method(summary: Mapping[str, Any]) -> str:
         words += f" in {duration(seconds)} of training"
     if title := (summary.get("objective") or {}).get("title"):
         words += f" with {title}"
-    if updates := summary.get("updates_per_rollout"):
-        words += f", {updates} update{'s' if updates > 1 else ''} per rollout"
+    if count := summary.get("updates_per_rollout"):
+        words += f", {updates(count)}"
     return words
 
 

@@ -11,8 +11,8 @@ from matplotlib.ticker import NullLocator
 
 from maspo.core.objective import Objective
 from maspo.lab.explore.weights import weights
-from maspo.lab.run.plots import COLORS, INK, style_axes
 from maspo.lab.run.replay import OWN, QUADRANTS, Replay
+from maspo.lab.style import COLORS, INK, style_axes
 
 LOWEST = 1e-5
 """Least probability on the map; rarer tokens stand at its edge."""

@@ -29,7 +29,7 @@ _VERSIONS = ("maspo", "math-verify")
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One number of the table, in percent or percentage points; `best` of those it may meet."""
+    """One number of the table, a share or a difference of shares; `best` of those it may meet."""
 
     value: float
     low: float | None = None
@@ -73,7 +73,7 @@ class Comparison:
     notes: tuple[str, ...]
     base: str
     differences: tuple[Row, ...]
-    """Paired differences to the run called `base`, in percentage points."""
+    """Paired differences to the run called `base`."""
     details: tuple[Detail, ...]
     runs: tuple[Run, ...]
 
@@ -117,7 +117,7 @@ def _ordered(names: set[str]) -> list[str]:
 
 
 def _figure(estimate: Mapping[str, float | None]) -> Figure:
-    value, low, high = (None if v is None else 100 * v for v in estimate.values())
+    value, low, high = estimate["value"], estimate["low"], estimate["high"]
     assert value is not None
     return Figure(value=value, low=low, high=high)
 
@@ -158,7 +158,7 @@ def _with_best(rows: list[Row], uneven: Sequence[bool]) -> tuple[Row, ...]:
 
 
 def _shown(figure: Figure) -> float:
-    return round(figure.value, 1)  # what a reader sees as equal is equally good
+    return round(100 * figure.value, 1)  # what a reader sees as equal is equally good
 
 
 def _published_rows(reference: Published, names: Sequence[str]) -> tuple[Row, ...]:
@@ -166,7 +166,9 @@ def _published_rows(reference: Published, names: Sequence[str]) -> tuple[Row, ..
     rows = []
     for method, known in reference.rows.items():
         cells = [
-            (Figure(value=known[c][0]), Figure(value=known[c][1])) if c in known else None
+            (Figure(value=known[c][0] / 100), Figure(value=known[c][1] / 100))
+            if c in known
+            else None
             for c in columns
         ]
         if any(cells):

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from maspo.errors import InputError
+from maspo.lab.formatting import MISSING, percent, shortened, significant
 from maspo.lab.page import render_page, write_page
 from maspo.lab.scores import tables
 from maspo.lab.scores.comparison import Comparison, title
 from maspo.lab.scores.load import Run
+from maspo.lab.style import COLORS
 
-_COLORS = ("blue", "orange", "green", "pink", "sky", "amber", "gray")
-_LABEL = 13  # characters that fit beside the end of a curve
+_COLORS = [name for name in COLORS if name != "gray"]
 
 
 def write_comparison(comparison: Comparison, out: Path) -> list[Path]:
@@ -38,6 +39,8 @@ def page(comparison: Comparison) -> str:
         "scores.html.j2",
         comparison=comparison,
         tables=tables,
+        missing=MISSING,
+        percent=percent,
         headline=headline(comparison),
         charts=_charts(comparison),
         curve_ks=ks,
@@ -66,7 +69,7 @@ def _doublings(highest: int) -> list[int]:
 
 def _at(scores: dict[str, Any], k: int) -> str:
     found = scores["pass_curve"].get(str(k))
-    return tables.MISSING if found is None else f"{100 * found['value']:.1f}"
+    return MISSING if found is None else f"{100 * found['value']:.1f}"
 
 
 def _charts(comparison: Comparison) -> dict[str, Any]:
@@ -86,13 +89,8 @@ def _charts(comparison: Comparison) -> dict[str, Any]:
 def _series(run: Run, name: str, ks: Sequence[int], color: str) -> dict[str, Any]:
     curve = run.benchmarks[name]["pass_curve"]
     values, lows, highs = (
-        [_rounded(curve[str(k)][part]) if str(k) in curve else None for k in ks]
+        [significant(curve[str(k)][part]) if str(k) in curve else None for k in ks]
         for part in ("value", "low", "high")
     )
     band = {"low": lows, "high": highs} if lows[0] is not None else {"low": [], "high": []}
-    label = run.label if len(run.label) <= _LABEL else run.label[: _LABEL - 1] + "…"
-    return {"label": label, "color": color, "raw": values, "mean": values, **band}
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.5g}")
+    return {"label": shortened(run.label), "color": color, "raw": values, "mean": values, **band}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from maspo.lab import formatting
+from maspo.lab.formatting import MISSING, percent, points
 from maspo.lab.scores.comparison import Comparison, Figure, Row
 
-MISSING = "–"
 _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -43,20 +44,12 @@ def published_caption(comparison: Comparison) -> str:
 
 def number(figure: Figure, *, signed: bool = False) -> str:
     """Write a figure; a difference with its sign and a true minus."""
-    return _signed(figure.value) if signed else f"{figure.value:.1f}"
+    return points(figure.value, 1) if signed else f"{100 * figure.value:.1f}"
 
 
 def interval(figure: Figure, *, signed: bool = False) -> str:
     """Write the interval of a figure in brackets; nothing where it has none."""
-    if figure.low is None or figure.high is None:
-        return ""
-    ends = (_signed(v) if signed else f"{v:.1f}" for v in (figure.low, figure.high))
-    return f"[{', '.join(ends)}]"
-
-
-def _signed(value: float) -> str:
-    rounded = round(value, 1)
-    return f"{rounded:+.1f}".replace("-", "\N{MINUS SIGN}") if rounded else "0.0"
+    return formatting.interval(figure.low, figure.high, signed=signed)
 
 
 # --- Markdown ----------------------------------------------------------------------------------
@@ -106,7 +99,7 @@ def _details(comparison: Comparison) -> str:
             str(one.problems),
             f"{number(one.maj)} {interval(one.maj)}".strip(),
             f"{one.mean_tokens:.0f}",
-            f"{100 * one.truncated:.1f}%",
+            percent(one.truncated, 1),
             outcomes(one.outcomes.items()),
         ]
         for one in comparison.details

@@ -11,8 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from maspo.evaluation.scoring import Change
-from maspo.lab.console import with_interval
-from maspo.lab.run.text import percent, points
+from maspo.lab.formatting import percent, percent_with_interval, points_with_interval
 
 _LISTED = 10  # changed verdicts that are named one by one
 
@@ -104,11 +103,10 @@ def _table(*columns: str) -> Table:
 def _estimate(estimate: Mapping[str, float | None]) -> str:
     value = estimate["value"]
     assert value is not None
-    return with_interval(value, estimate["low"], estimate["high"])
+    return percent_with_interval(value, estimate["low"], estimate["high"])
 
 
 def _difference(estimate: Mapping[str, float | None]) -> str:
-    value, low, high = estimate["value"], estimate["low"], estimate["high"]
+    value = estimate["value"]
     assert value is not None
-    span = "" if low is None or high is None else f" ({points(low, 1)} to {points(high, 1)})"
-    return points(value, 1) + span
+    return points_with_interval(value, estimate["low"], estimate["high"])
