@@ -208,7 +208,9 @@ def test_maspo_through_trl_equals_policy_loss(tmp_path):
 def test_a_whole_run_of_grpo_equals_stock(tmp_path):
     """12 optimizer steps, 4 updates per rollout: same rollouts, same logs, same weights.
 
-    In float64, because Adam turns float32's rounding of a gradient near 0 into a step.
+    In float64, because Adam turns float32's rounding of a gradient near 0 into a step. TRL's fused
+    head rounds to float32 even so, by an amount that depends on where the memory lies: two runs of
+    the same trainer differ by some 1e-5 on some machines.
     """
     runs = {}
     for kind, config, settings in (
@@ -221,13 +223,13 @@ def test_a_whole_run_of_grpo_equals_stock(tmp_path):
         runs[kind] = trainer
     stock, ours = runs.values()
     for p, q in zip(stock.model.parameters(), ours.model.parameters(), strict=True):
-        torch.testing.assert_close(q, p, rtol=0, atol=1e-6)
+        torch.testing.assert_close(q, p, rtol=0, atol=5e-5)
     clipped = 0.0
     for a, b in zip(stock.state.log_history[:12], ours.state.log_history[:12], strict=True):
         clipped += a["clip_ratio/region_mean"]
         for name, value in a.items():
             if name != "step_time":
-                assert b[name] == pytest.approx(value, rel=1e-6, abs=1e-6), name
+                assert b[name] == pytest.approx(value, rel=1e-4, abs=1e-5), name
     # A generation batch of dead groups has no gate to speak of, so not every line has these.
     assert any("maspo/gate_mean" in line for line in ours.state.log_history)
     assert clipped > 0, "the run never clipped, so it compared nothing"

@@ -19,6 +19,7 @@ from trl.models.utils import disable_gradient_checkpointing
 
 from maspo.engines.trl.config import MASPOConfig
 from maspo.engines.trl.passes import Pass, deal, plan_passes, score_passes, widths
+from maspo.engines.trl.positions import takes_positions, with_positions
 
 Batch = dict[str, Any]
 
@@ -162,16 +163,18 @@ class FastTrainer(GRPOTrainer):
         compute_aux_loss: bool = False,
         **extras: Any,
     ) -> Any:
+        text_only = all(value is None for value in extras.values())
         if self._put_off and model is self.model:
-            # The policy is scored first, the reference after it.
-            self._put_off, self._old_is_missing = False, True
-            return (
-                input_ids.new_zeros(len(input_ids), logits_to_keep, dtype=torch.float32),
-                None,
-                None,
-            )
+            # The policy is scored first, the reference after it. What was seen beside the text is
+            # not kept in one piece, so that only a pass over text can be made up for later.
+            self._put_off, self._old_is_missing = False, text_only
+            if text_only:
+                zeros = input_ids.new_zeros(len(input_ids), logits_to_keep, dtype=torch.float32)
+                return zeros, None, None
         score = super()._get_per_token_logps_and_entropies
-        plain = not compute_aux_loss and all(value is None for value in extras.values())
+        if text_only and takes_positions(self.accelerator.unwrap_model(model)):
+            model = with_positions(model)
+        plain = text_only and not compute_aux_loss
         if not (plain and (self.args.trim_padding or self.args.skip_dead_rows)):
             return score(
                 model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,13 @@ MOST_IN_A_ROW = 5
 MOST_REPORTS = 20
 """Updates left out whose samples are written down."""
 
-_SHOWN = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "advantages")
+_ROWS = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "advantages")
+
+_score = inspect.signature(GRPOTrainer._get_per_token_logps_and_entropies).parameters
+BESIDE_TEXT = tuple(_score)[tuple(_score).index("compute_aux_loss") + 1 :]
+"""What a model of images takes beside the text, by TRL's names."""
+
+_KEPT = (*_ROWS, *BESIDE_TEXT)
 
 
 class GuardedTrainer(GRPOTrainer):
@@ -36,13 +43,13 @@ class GuardedTrainer(GRPOTrainer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Take what GRPOTrainer takes."""
-        self._update: list[dict[str, Tensor]] = []
+        self._update: list[dict[str, Any]] = []
         self._in_a_row = 0
         super().__init__(*args, **kwargs)
 
     def _compute_loss(self, model: Any, inputs: Any) -> Tensor:
         if self.model.training:
-            self._update.append({name: inputs[name] for name in _SHOWN})
+            self._update.append({name: inputs[name] for name in _KEPT if name in inputs})
         return super()._compute_loss(model, inputs)
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
@@ -103,7 +110,7 @@ class GuardedTrainer(GRPOTrainer):
             f"{self.args.objective.when_unstable}"
         )
 
-    def _write_down(self, update: list[dict[str, Tensor]]) -> Path:
+    def _write_down(self, update: list[dict[str, Any]]) -> Path:
         """Write the samples of an update that was left out, those first whose log-probabilities fail."""
         folder = Path(self.args.output_dir) / "not-finite"
         index = self.accelerator.process_index
@@ -118,11 +125,14 @@ class GuardedTrainer(GRPOTrainer):
         return place
 
     @torch.no_grad()
-    def _describe(self, batch: dict[str, Tensor]) -> list[dict[str, Any]]:
+    def _describe(self, batch: dict[str, Any]) -> list[dict[str, Any]]:
         ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
         mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
         columns = batch["completion_ids"].size(1)
-        log_probs = self._get_per_token_logps_and_entropies(self.model, ids, mask, columns)[0]
+        seen = {name: batch[name] for name in BESIDE_TEXT if name in batch}
+        log_probs = self._get_per_token_logps_and_entropies(self.model, ids, mask, columns, **seen)[
+            0
+        ]
         kept = batch["completion_mask"].bool()
         lowest = log_probs.masked_fill(~kept, 0).amin(1)
         finite = (log_probs.isfinite() | ~kept).all(1)
