@@ -25,10 +25,11 @@ from transformers.trainer_utils import set_seed
 from trl import GRPOConfig, GRPOTrainer
 
 from maspo.engines.trl import MASPOTrainer
-from maspo.engines.trl.training import rows_of, trl_config
+from maspo.engines.trl.rewards import reward_functions, rows_of
+from maspo.engines.trl.training import trl_config
 from maspo.models import load_model
 from maspo.recipes import Recipe, load_recipe
-from maspo.rewards import MathReward
+from maspo.rewards import RewardSet
 
 OURS_ALONE = ("objective", "updates_per_rollout", "advantages", "strict")
 
@@ -36,9 +37,10 @@ OURS_ALONE = ("objective", "updates_per_rollout", "advantages", "strict")
 class Training:
     """A recipe, trained from the start at every call."""
 
-    def __init__(self, recipe: Recipe, reward: MathReward, stock: bool) -> None:
-        self.recipe, self.reward, self.stock = recipe, reward, stock
-        self.rows = rows_of(recipe.data.load())
+    def __init__(self, recipe: Recipe, rewards: RewardSet, stock: bool) -> None:
+        self.recipe, self.stock = recipe, stock
+        problems, _ = recipe.problems()
+        self.rows, self.rewards = rows_of(problems), reward_functions(rewards, problems)
 
     def __call__(self, repeat: int) -> float:
         """Train, and return microseconds per completion token."""
@@ -52,7 +54,7 @@ class Training:
             kind = GRPOTrainer
         model, tokenizer = load_model(recipe.model.source, recipe.model.dtype)
         trainer = kind(
-            model, self.reward, args, train_dataset=Dataset.from_list(self.rows),
+            model, list(self.rewards), args, train_dataset=Dataset.from_list(self.rows),
             processing_class=tokenizer,
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)
@@ -75,8 +77,8 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     recipe = load_recipe(options.recipe, [*options.set, f"training.rollouts={options.rollouts}"])
-    reward = MathReward()
-    ours, stock = (Training(recipe, reward, stock=stock) for stock in (False, True))
+    rewards = recipe.reward.start()
+    ours, stock = (Training(recipe, rewards, stock=stock) for stock in (False, True))
     times = pairs(ours, stock, options.repeats)
     row = {
         "recipe": options.recipe, "set": options.set, "rollouts": options.rollouts,
@@ -89,7 +91,7 @@ def main() -> None:
         print(f"{name}: {value}")
     if options.record:
         record("quickstart", row)
-    reward.verifier.close()
+    rewards.close()
 
 
 if __name__ == "__main__":

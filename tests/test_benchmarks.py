@@ -7,6 +7,8 @@ import pytest
 from maspo.data import sources
 from maspo.errors import InputError
 from maspo.evaluation.benchmarks import BENCHMARKS, load_benchmarks, plain_answer
+from maspo.rewards import Gold
+from maspo.rewards.math_reward import as_gold
 
 SIZES = {
     "aime24": 30,
@@ -24,7 +26,8 @@ def test_all_seven_load_from_local_files(shared) -> None:
     assert {name: len(problems) for name, problems in found.items()} == SIZES
     for name, problems in found.items():
         assert all(problem.answer and problem.prompt[-1]["content"] for problem in problems), name
-        assert {problem.relative for problem in problems} == {BENCHMARKS[name].relative}, name
+        relative = {getattr(as_gold(problem.answer), "relative", None) for problem in problems}
+        assert relative == {BENCHMARKS[name].relative}, name
     janet = found["gsm8k"][0]
     assert janet.prompt[0]["content"].startswith("Janet’s ducks") and janet.answer == "18"
 
@@ -60,7 +63,9 @@ def test_the_rows_of_the_hub_become_problems(monkeypatch, name) -> None:
     monkeypatch.setattr(sources, "read_hub", rows)
     (problem,) = load_benchmarks([name])[name]
     assert asked == [(BENCHMARKS[name].hub, BENCHMARKS[name].split)]
-    assert problem.prompt == ({"role": "user", "content": "1+1?"},) and problem.answer == "2"
+    assert problem.prompt == ({"role": "user", "content": "1+1?"},) and as_gold(problem.answer) == (
+        Gold("2", relative=1e-4) if name == "minerva" else "2"
+    )
 
 
 def test_several_final_answers_are_one_list_without_dollars() -> None:

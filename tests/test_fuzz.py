@@ -13,6 +13,7 @@ from maspo.errors import InputError
 from maspo.evaluation.samples import read_samples
 from maspo.recipes import dump_recipe, load_recipe, parse_recipe
 from maspo.recipes.schema import Recipe
+from maspo.rewards.math_reward import MathSpec
 
 FUZZ = settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -110,7 +111,8 @@ def test_any_rows_of_a_data_set_are_taken_or_refused(tmp_path_factory, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     problems = accepted_or_refused(lambda: load_problems(str(path)))
     for problem in problems or ():
-        assert isinstance(problem.answer, str) and problem.prompt
+        assert problem.prompt
+        assert MathSpec.objection(problem.answer) is None
 
 
 @FUZZ

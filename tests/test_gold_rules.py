@@ -7,10 +7,11 @@ import pytest
 from gold_remainder import REMAINDER
 
 from maspo.data import Problem, load_problems
-from maspo.engines.trl.training import rows_of
+from maspo.engines.trl.rewards import reward_functions, rows_of
 from maspo.errors import InputError
 from maspo.evaluation.benchmarks import BENCHMARKS, load_benchmarks
-from maspo.rewards import Gold, MathReward, Outcome, Verifier
+from maspo.rewards import Gold, MathReward, Outcome, RewardSet, Verifier
+from maspo.rewards.math_reward import MathSpec, as_gold
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +152,7 @@ def test_rules_of_rows_become_rules_of_problems(tmp_path):
     ]
     path = tmp_path / "rows.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)))
-    golds = [problem.gold for problem in load_problems(str(path))]
+    golds = [as_gold(problem.answer) for problem in load_problems(str(path))]
     assert golds == [
         Gold("4.2", absolute=0.1, unit="%"),
         "4.2",
@@ -182,15 +183,21 @@ def test_a_rule_without_meaning_is_refused_with_its_row(tmp_path, rule, said):
 def test_training_judges_by_the_same_rules(verifier):
     prompt = ({"role": "user", "content": "?"},)
     plain = Problem(id="a", prompt=prompt, answer="4.2")
-    ruled = Problem(id="b", prompt=prompt, answer="4.2", absolute=0.1, unit="%")
-    assert [set(row) for row in rows_of([plain])] == [{"prompt", "answer"}]
-    rows = rows_of([plain, ruled])
-    columns = {name: [row[name] for row in rows] for name in rows[0] if name != "prompt"}
-    assert set(columns) == {"answer", "absolute", "unit"}
+    ruled = Problem(id="b", prompt=prompt, answer={"answer": "4.2", "absolute": 0.1, "unit": "%"})
     texts = [r"\boxed{4.3}", r"\boxed{4.3\%}"]
-    assert MathReward(verifier)(completions=texts, **columns) == [0.0, 1.0]
-    evaluated = verifier.verify(texts, [plain.gold, ruled.gold])
+    rows = rows_of([plain, ruled])
+    rewards = RewardSet([MathReward(verifier)], [MathSpec()])
+    (reward,) = reward_functions(rewards, [plain, ruled])
+    assert reward(completions=texts, problem=[row["problem"] for row in rows]) == [0.0, 1.0]
+    evaluated = rewards.verdicts(texts, [plain, ruled])
     assert [verdict.outcome for verdict in evaluated] == [Outcome.WRONG, Outcome.CORRECT]
+    columns = {"answer": ["4.2", "4.2"], "absolute": [None, 0.1], "unit": [None, "%"]}
+    assert MathReward(verifier)(completions=texts, **columns) == [0.0, 1.0]
+
+
+def text_of_gold(problem):
+    gold = as_gold(problem.answer)
+    return gold if isinstance(gold, str) else gold.answer
 
 
 STYLES = {
@@ -205,8 +212,8 @@ def test_reference_answers_of_seven_benchmarks_are_accepted_from_themselves(veri
     benchmarks = load_benchmarks(list(BENCHMARKS), data=shared / "data").values()
     cases = [(one, style) for problems in benchmarks for one in problems for style in STYLES]
     assert len(cases) == 2866 * 4
-    texts = [STYLES[style].replace("@", problem.answer) for problem, style in cases]
-    verdicts = verifier.verify(texts, [problem.gold for problem, _ in cases])
+    texts = [STYLES[style].replace("@", text_of_gold(problem)) for problem, style in cases]
+    verdicts = verifier.verify(texts, [as_gold(problem.answer) for problem, _ in cases])
     missed = {
         (problem.id, style)
         for (problem, style), verdict in zip(cases, verdicts, strict=True)
@@ -221,7 +228,9 @@ def test_the_remainder_is_what_math_verify_refuses(verifier, shared):
 
     listed = {identifier for identifier, _ in REMAINDER}
     named = load_benchmarks(["math500", "olympiadbench"], data=shared / "data")
-    golds = {p.id: p.answer for problems in named.values() for p in problems if p.id in listed}
+    golds = {
+        p.id: text_of_gold(p) for problems in named.values() for p in problems if p.id in listed
+    }
     assert set(golds) == listed
     for identifier in random.Random(0).sample(sorted(listed), 40):
         assert not plainly(golds[identifier], golds[identifier]), identifier

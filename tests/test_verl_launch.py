@@ -3,6 +3,7 @@
 The first part needs no verl. The second composes verl's own configuration where verl is installed.
 """
 
+import json
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -76,6 +77,7 @@ def test_every_field_of_a_recipe_changes_the_command_or_is_known_not_to():
         "training.save_every": "3", "training.keep": "3",
         "evaluation.samples": "3", "evaluation.temperature": "0.5",
         "evaluation.top_p": "0.5", "reward.time_limit": "9", "reward.workers": "9",
+        "reward.functions": "[{source: mine.py:f}]",
         "verl": "{trainer.balance_batch: false}",
     }  # fmt: skip
     elsewhere = {
@@ -87,6 +89,7 @@ def test_every_field_of_a_recipe_changes_the_command_or_is_known_not_to():
         *(f"{part}.{key}" for part in ("data", "evaluation.data")  # in the files that are written
           for key in ("source", "split", "limit", "seed", "template", "columns", "options")),
         "evaluation.data.max_prompt_tokens",
+        "reward.threshold",  # needs functions without verdicts; tested below
     }  # fmt: skip
     fields = load_recipe("quickstart").model_dump()
 
@@ -205,19 +208,29 @@ def test_rows_in_verls_schema(tmp_path):
     prompt = ({"role": "user", "content": "2+2"},)
     problems = [
         Problem(id="a", prompt=prompt, answer="4"),
-        Problem(id="b", prompt=prompt, answer="9.81", relative=0.01, unit="m/s²"),
+        Problem(id="b", prompt=prompt, answer={"answer": "9.81", "relative": 0.01, "unit": "m/s²"}),
     ]
     write_parquet(verl_rows(problems, "owner/name", "train"), tmp_path / "x" / "train.parquet")
     rows = parquet.read_table(tmp_path / "x" / "train.parquet").to_pylist()
-    rules = {"relative": None, "absolute": None, "unit": None}
+    whole = {
+        "id": "a",
+        "prompt": [{"role": "user", "content": "2+2"}],
+        "answer": "4",
+        "columns": {},
+    }
+    assert json.loads(rows[0]["extra_info"].pop("problem")) == whole
     assert rows[0] == {
         "data_source": "owner/name",
         "prompt": [{"role": "user", "content": "2+2"}],
-        "ability": "math",
         "reward_model": {"style": "rule", "ground_truth": "4"},
-        "extra_info": {"split": "train", "index": 0, "id": "a", **rules},
+        "extra_info": {"split": "train", "index": 0, "id": "a"},
     }
-    assert rows[1]["extra_info"]["relative"] == 0.01 and rows[1]["extra_info"]["unit"] == "m/s²"
+    for row, paid in zip(rows, (0.0, 1.0), strict=True):  # 9.80 m/s² is near enough for the second
+        if "problem" not in row["extra_info"]:
+            row["extra_info"]["problem"] = json.dumps(whole)
+        gold = row["reward_model"]["ground_truth"]
+        found = compute_score("x", r"\boxed{9.80}", gold, row["extra_info"], workers=1)
+        assert found["score"] == paid
     with pytest.raises(InputError, match="exists already"):
         write_parquet([], tmp_path / "x" / "train.parquet")
 

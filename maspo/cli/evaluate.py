@@ -83,7 +83,7 @@ def evaluate(
     from maspo.evaluation.folder import EvaluationFolder
     from maspo.lab.console import Screen
     from maspo.lab.scores.evaluate import Asked, draw_evaluation, score_evaluation
-    from maspo.rewards import Verifier
+    from maspo.rewards import Limits, RewardSet
 
     asked = Asked(
         model=model,
@@ -102,8 +102,8 @@ def evaluate(
     )
     folder, screen = EvaluationFolder(out or _new_folder(model)), Screen(console)
     draw_evaluation(asked, folder, screen)
-    with Verifier(workers=workers, time_limit=time_limit) as verifier:
-        score_evaluation(folder, screen, verifier)
+    with RewardSet.start(limits=Limits(workers=workers, time_limit=time_limit)) as rewards:
+        score_evaluation(folder, screen, rewards)
 
 
 def score(
@@ -121,13 +121,13 @@ def score(
     from maspo.lab.console import Screen
     from maspo.lab.scores.evaluate import score_evaluation
     from maspo.lab.scores.terminal import show_comparison
-    from maspo.rewards import Verifier
+    from maspo.rewards import Limits, RewardSet
 
     folder = EvaluationFolder.existing(where)
     other = None if against is None else EvaluationFolder.existing(against)
     before = None if other is None else other.scores()
-    with Verifier(workers=workers, time_limit=time_limit) as verifier:
-        after = score_evaluation(folder, Screen(console), verifier)
+    with RewardSet.start(limits=Limits(workers=workers, time_limit=time_limit)) as rewards:
+        after = score_evaluation(folder, Screen(console), rewards)
     if other is not None and before is not None:
         difference = compare(before["benchmarks"], after["benchmarks"])
         show_comparison(console, difference, (str(other.path), str(folder.path)))

@@ -1,13 +1,15 @@
 r"""From the rows of some data set to `Problem`s: which columns, which text is the gold answer."""
 
 import difflib
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from maspo.data.golds import gold_of, ground_truth
 from maspo.data.problems import Problem
 from maspo.errors import InputError, unknown
+from maspo.rewards.registry import reads, row_gold
 
 Row = Mapping[str, Any]
 
@@ -26,30 +28,37 @@ _PLACEHOLDER = "{problem}"
 
 
 def problems_from_rows(
-    rows: Sequence[Row], *, name: str, template: str, columns: Mapping[str, str] | None
+    rows: Sequence[Row],
+    *,
+    name: str,
+    template: str,
+    columns: Mapping[str, str] | None,
+    whole: bool = False,
 ) -> list[Problem]:
     """Normalise rows; `load_problems` documents the rules and the errors."""
     if not rows:
         raise InputError(f"{name} holds no problems")
     found = list(dict.fromkeys(key for row in rows for key in row))
-    chosen = choose_columns(found, columns or {}, name)
+    golds = [None if "answer" in (columns or {}) else row_gold(row) for row in rows]
+    free = {"answer"} if whole or None not in golds else set()
+    chosen = choose_columns(found, columns or {}, name, free)
     problems = [
         Problem(
             id=_identifier(row, chosen["id"], f"{name}-{number}"),
             prompt=_prompt(row.get(chosen["prompt"]), template, f"{name}, row {number}"),
-            answer=_answer(row, chosen["answer"], f"{name}, row {number}"),
-            relative=_tolerance(row, "relative", f"{name}, row {number}"),
-            absolute=_tolerance(row, "absolute", f"{name}, row {number}"),
-            unit=_unit(row, f"{name}, row {number}"),
+            answer=_gold(row, gold, chosen["answer"], f"{name}, row {number}", whole),
+            columns=_rest(row, chosen["prompt"]) if whole else {},
         )
-        for number, row in enumerate(rows)
+        for number, (row, gold) in enumerate(zip(rows, golds, strict=True))
     ]
     _check_unique([problem.id for problem in problems], name)
     return problems
 
 
-def choose_columns(found: Sequence[str], asked: Mapping[str, str], name: str) -> dict[str, str]:
-    """Name the column of each role; the role `id` may be without one (then it is '')."""
+def choose_columns(
+    found: Sequence[str], asked: Mapping[str, str], name: str, free: Collection[str] = ()
+) -> dict[str, str]:
+    """Name the column of each role; `id` and the roles in `free` may be without one (then it is '')."""
     for role in asked:
         if role not in KNOWN_COLUMNS:
             raise unknown("column role", role, KNOWN_COLUMNS)
@@ -57,7 +66,7 @@ def choose_columns(found: Sequence[str], asked: Mapping[str, str], name: str) ->
     for role, names in KNOWN_COLUMNS.items():
         wanted = (asked[role],) if role in asked else names
         chosen[role] = next((column for column in wanted if column in found), "")
-        if not chosen[role] and (role in asked or role != "id"):
+        if not chosen[role] and (role in asked or role not in {"id", *free}):
             raise _missing_column(role, wanted, found, name)
     return chosen
 
@@ -118,15 +127,29 @@ def _message(message: Any, where: str) -> dict[str, str]:
     )
 
 
-def _answer(row: Row, column: str, where: str) -> str:
+def _gold(row: Row, known: Any, column: str, where: str, whole: bool) -> Any:
+    if known is not None or not column:
+        return known
+    try:
+        return _answer(row, column, where)
+    except InputError:
+        if whole and _is_json(row.get(column)):
+            return row.get(column)
+        raise
+
+
+def _answer(row: Row, column: str, where: str) -> Any:
     value = row.get(column)
+    if isinstance(value, Mapping) and reads(given := _present(value)):
+        return given
     if column == "answer" and row.get(_PREFERRED_ANSWER) is not None:
         value = row[_PREFERRED_ANSWER]
     text = isinstance(value, str)
     no_ground_truth = column == "reward_model" and text and ground_truth(value) is value
     gold = None if no_ground_truth else gold_of(value)
     if gold:
-        return _encodable(gold, "answer", where)
+        rules = {rule: _tolerance(row, rule, where) for rule in ("relative", "absolute")}
+        return with_rules(_encodable(gold, "answer", where), **rules, unit=_unit(row, where))
     if column == "reward_model" and text:
         raise InputError(f"{where}: the reward_model must hold a ground_truth, not {_shown(value)}")
     if text and value.strip():
@@ -135,6 +158,31 @@ def _answer(row: Row, column: str, where: str) -> str:
             "behind #### on the last line, or alone"
         )
     raise InputError(f"{where}: the answer must be a text or a number, not {_shown(value)}")
+
+
+def with_rules(answer: Any, **rules: float | str | None) -> Any:
+    """Add the rules of `maspo.rewards.Gold` that are given to a mathematical answer."""
+    fields = answer if isinstance(answer, Mapping) else {"answer": answer}
+    found = _present({**fields, **rules})
+    return answer if set(found) == {"answer"} else found
+
+
+def _present(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what is None, as the columns of a parquet file are in the rows without them."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _rest(row: Row, prompt: str) -> dict[str, Any]:
+    """Take the columns beside the prompt that JSON can hold."""
+    return {name: row[name] for name in row if name != prompt and _is_json(row[name])}
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _encodable(text: str, what: str, where: str) -> str:

@@ -24,6 +24,7 @@ def load_problems(
     template: str = "{problem}",
     columns: Mapping[str, str] | None = None,
     options: Mapping[str, Any] | None = None,
+    whole: bool = False,
 ) -> list[Problem]:
     r"""Load checkable problems from a generator, a local file or the hub.
 
@@ -38,14 +39,19 @@ def load_problems(
             messages the last user message is the problem's text.
         columns: `{"prompt": ..., "answer": ..., "id": ...}`, each optional, for other names.
         options: settings of a reasoning-gym task, such as `{"max_terms": 3}`.
+        whole: keep the columns in `Problem.columns`, but the prompt and what JSON cannot hold; a row then
+            needs no answer, or may have any JSON for one. For the user's own reward functions.
 
     The prompt is the first of the columns `prompt`, `problem`, `question` that exists, a text or a
     list of messages. The answer is the first of `answer`, `ground_truth`, `reward_model` (its
     `ground_truth`, verl's schema, as JSON text too), `solution`; a row's `answer_mv` takes the place
     of its `answer`. Of a text the gold is the content of the last `\boxed{...}`; without a box what
     follows the `####` that begins the last line, without thousands separators; without any `####`
-    all of it. Numbers of any size become text (27.0 is "27"). The id is the column `id` or
-    `unique_id`, else the source's name and the row's number, which counts from 0.
+    all of it. Numbers of any size become text (27.0 is "27"). With one of the columns `relative`,
+    `absolute` (or `error`) and `unit` it becomes an object, the fields of `maspo.rewards.Gold`. Where a
+    row has the columns of another kind of reward, such as the `tests` of code, these are its gold; and
+    an answer that is an object of such a kind stays one. The id is the column `id` or `unique_id`,
+    else the source's name and the row's number, which counts from 0.
 
     Raises InputError, in one sentence, for a missing column, an empty data set, an answer that is
     no text or number (naming the row), an id given twice, an unknown source, split or task.
@@ -68,9 +74,9 @@ def load_problems(
             task, count=count, seed=seed or 0, split=split or "train", options=options or {}
         )
         name = f"{task}-{split or 'train'}-{seed or 0}"
-        return problems_from_rows(rows, name=name, template=template, columns=None)
+        return problems_from_rows(rows, name=name, template=template, columns=None, whole=whole)
     name, rows = _read(source, split)
-    problems = problems_from_rows(rows, name=name, template=template, columns=columns)
+    problems = problems_from_rows(rows, name=name, template=template, columns=columns, whole=whole)
     if seed is not None:
         random.Random(seed).shuffle(problems)
     return problems[:limit]

@@ -1,23 +1,18 @@
-"""What a problem is: a prompt to answer and the answer it is checked against."""
+"""What a problem is: a prompt to answer and what its answer is judged by."""
 
-from dataclasses import dataclass
-
-from maspo.rewards.verdict import Gold
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One problem with a checkable answer."""
+    """One problem; `maspo.rewards.Asked` is what a reward sees of it."""
 
     id: str
     prompt: tuple[dict[str, str], ...]  # chat messages with role and content
-    answer: str
-    relative: float | None = None  # this and the next two: the rules of `Gold`
-    absolute: float | None = None
-    unit: str | None = None
-
-    @property
-    def gold(self) -> str | Gold:
-        """What the verifier compares with: the answer, with its rules where it has any."""
-        rules = (self.relative, self.absolute, self.unit)
-        return self.answer if rules == (None, None, None) else Gold(self.answer, *rules)
+    answer: Any = None
+    """What an answer is judged by, as JSON: a text, or an object. Only the kind of reward that judges
+    by it reads it (see `maspo.rewards.KINDS`); None where the data set has none."""
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    """The columns of its row, as JSON, for reward functions; empty unless they were asked for."""

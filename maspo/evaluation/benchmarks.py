@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from maspo.data import Problem, load_problems, sources
-from maspo.data.columns import problems_from_rows
+from maspo.data.columns import problems_from_rows, with_rules
 from maspo.errors import InputError, unknown
 
 
@@ -92,7 +92,8 @@ def _named(name: str, data: Path | None) -> list[Problem]:
         problems = load_problems(str(file))
     if benchmark.relative is None:
         return problems
-    return [replace(problem, relative=benchmark.relative) for problem in problems]
+    rule = benchmark.relative
+    return [replace(one, answer=with_rules(one.answer, relative=rule)) for one in problems]
 
 
 def plain_answer(row: Mapping[str, Any]) -> dict[str, Any]:

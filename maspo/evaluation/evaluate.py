@@ -12,7 +12,7 @@ from typing import Any
 from maspo.data import Problem
 from maspo.evaluation.journal import journal
 from maspo.evaluation.scores import Judged, benchmark_scores, compare
-from maspo.rewards import Verifier
+from maspo.rewards import RewardSet
 from maspo.sampling import Settings, draw
 
 
@@ -69,7 +69,7 @@ def evaluate(
     model: Any,
     tokenizer: Any,
     problems: Sequence[Problem],
-    verifier: Verifier,
+    rewards: RewardSet,
     *,
     samples: int,
     temperature: float,
@@ -100,7 +100,7 @@ def evaluate(
     with keeping as sampler:
         drawn = draw(sampler, problems, settings, progress)
     asked = [problem for problem in problems for _ in range(samples)]
-    verdicts = verifier.verify([s.text for s in drawn], [p.gold for p in asked])
+    verdicts = rewards.verdicts([sample.text for sample in drawn], asked)
     lines = [
         {
             "problem_id": problem.id,

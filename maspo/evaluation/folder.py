@@ -115,9 +115,7 @@ def _problem_row(benchmark: str, problem: Problem) -> dict[str, Any]:
         "problem_id": problem.id,
         "prompt": list(problem.prompt),
         "answer": problem.answer,
-        "relative": problem.relative,
-        "absolute": problem.absolute,
-        "unit": problem.unit,
+        "columns": dict(problem.columns),
     }
 
 

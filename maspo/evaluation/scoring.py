@@ -10,7 +10,7 @@ from maspo import files
 from maspo.data import Problem
 from maspo.evaluation.folder import EvaluationFolder
 from maspo.evaluation.scores import Judged, benchmark_scores, macro
-from maspo.rewards import Verdict, Verifier
+from maspo.rewards import RewardSet, Verdict
 from maspo.sampling import Row, Sample
 
 _AT_ONCE = 1024  # completions between two signs of progress
@@ -31,7 +31,7 @@ class Change:
 def score(
     folder: EvaluationFolder,
     drawn: Mapping[str, Mapping[Row, Sample]],
-    verifier: Verifier,
+    rewards: RewardSet,
     versions: Mapping[str, str],
     progress: Callable[[int], None] = lambda done: None,
 ) -> tuple[dict[str, Any], list[Change]]:
@@ -40,7 +40,7 @@ def score(
     Args:
         folder: where the settings and the problems are read, and the results go.
         drawn: its samples, all of them (`EvaluationFolder.all_samples`).
-        verifier: judges them.
+        rewards: judge them.
         versions: of the packages, to be written down with the scores.
         progress: hears how many more samples are judged.
 
@@ -52,8 +52,8 @@ def score(
         judged = []
         for block in _blocks(each, settings["samples"]):
             samples = [drawn[name][one.id, i] for one in block for i in range(settings["samples"])]
-            golds = [one.gold for one in block for _ in range(settings["samples"])]
-            verdicts = verifier.verify([sample.text for sample in samples], golds)
+            asked = [one for one in block for _ in range(settings["samples"])]
+            verdicts = rewards.verdicts([sample.text for sample in samples], asked)
             rows += [_verdict_row(name, *both) for both in zip(samples, verdicts, strict=True)]
             judged += _judged(block, samples, verdicts, settings["samples"])
             progress(len(samples))

@@ -11,6 +11,8 @@ from maspo.core.objective import Objective
 from maspo.core.reduction import REDUCTIONS
 from maspo.data import Problem, load_problems
 from maspo.objectives import make_objective
+from maspo.rewards.reward_set import RewardSet, check_golds, read_specs
+from maspo.rewards.spec import Limits, RewardSpec
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -62,9 +64,12 @@ class Data(Section):
     max_prompt_tokens: Count | None = None
     """Problems with a longer prompt are left out."""
 
-    def load(self) -> list[Problem]:
-        """Load them, whatever the length of their prompts; InputError where that fails."""
-        return load_problems(**self.model_dump(exclude={"max_prompt_tokens"}))
+    def load(self, *, whole: bool = False) -> list[Problem]:
+        """Load them, whatever the length of their prompts; InputError where that fails.
+
+        `whole` keeps all columns, as `load_problems` says.
+        """
+        return load_problems(**self.model_dump(exclude={"max_prompt_tokens"}), whole=whole)
 
 
 class Rollout(Section):
@@ -134,11 +139,38 @@ class Evaluation(Section):
 
 
 class Reward(Section):
-    """How answers are checked."""
+    """What completions are rewarded for; without `functions` the verifier checks their answers."""
 
+    functions: list[dict[str, Any]] = []
+    """The rewards, `{source: mine.py:closeness, weight: 1.0}` or `{kind: math}`; each with the settings
+    of its kind, see `maspo.rewards.KINDS`. Paths are relative to the recipe's file."""
+    threshold: float | None = None
+    """Where no reward gives verdicts: the weighted score from which an evaluation counts a completion as
+    correct; 1 without it."""
     time_limit: Positive = 5.0
-    """Seconds of wall clock for one answer."""
+    """Seconds of wall clock for one answer, where its reward sets none."""
     workers: Count = 2
+    """Processes that check answers."""
+
+    @property
+    def specs(self) -> list[RewardSpec]:
+        """Read what is asked for; nothing is imported."""
+        return read_specs(self.functions)
+
+    def start(self) -> RewardSet:
+        """Import and start the rewards; InputError where one cannot be used."""
+        limits = Limits(time_limit=self.time_limit, workers=self.workers)
+        threshold = 1.0 if self.threshold is None else self.threshold
+        return RewardSet.start(self.functions, limits=limits, threshold=threshold)
+
+    @model_validator(mode="after")
+    def _sound(self) -> Reward:
+        deciding = [spec.name for spec in self.specs if spec.verdicts]
+        if deciding and self.threshold is not None:
+            raise ValueError(
+                f"reward.threshold has no effect: evaluations count the verdicts of {deciding[0]}"
+            )
+        return self
 
 
 class Recipe(Section):
@@ -173,6 +205,15 @@ class Recipe(Section):
     def advantages(self) -> str:
         """The advantage estimator: the one that is set, or the objective's own."""
         return self.training.advantages or self.make_objective().advantages
+
+    def problems(self) -> tuple[list[Problem], list[Problem]]:
+        """Load the problems of training and of evaluation; InputError where a gold cannot be judged by."""
+        specs = self.reward.specs
+        whole = not all(spec.verdicts for spec in specs)
+        parts = self.data.load(whole=whole), self.evaluation.data.load(whole=whole)
+        for part in parts:
+            check_golds(specs, part)
+        return parts
 
     @property
     def completions(self) -> int:

@@ -1,7 +1,23 @@
-"""Checking answers: the verifier, and the reward made of it."""
+"""Judging completions: the kinds of reward, the verifier among them, and the rewards of a run."""
 
-from maspo.rewards.reward import MathReward
+from maspo.rewards.math_reward import MathReward
+from maspo.rewards.registry import KINDS
+from maspo.rewards.reward import Asked, Reward
+from maspo.rewards.reward_set import RewardSet
+from maspo.rewards.spec import Limits, RewardSpec
 from maspo.rewards.verdict import Gold, Outcome, Verdict
 from maspo.rewards.verifier import Verifier
 
-__all__ = ["Gold", "MathReward", "Outcome", "Verdict", "Verifier"]
+__all__ = [
+    "KINDS",
+    "Asked",
+    "Gold",
+    "Limits",
+    "MathReward",
+    "Outcome",
+    "Reward",
+    "RewardSet",
+    "RewardSpec",
+    "Verdict",
+    "Verifier",
+]

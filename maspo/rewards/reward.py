@@ -1,58 +1,64 @@
-"""The verifier as a reward function with TRL's keyword contract; TRL itself is not needed."""
+"""What a reward is: the one interface between what judges completions and what asks for a judgement."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any
+from __future__ import annotations
 
-from maspo.rewards.verdict import Gold, Outcome
-from maspo.rewards.verifier import Verifier
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
-Completion = str | list[dict[str, str]]
+from maspo.rewards.verdict import Verdict
+
+Messages = Sequence[Mapping[str, str]]
+Judgement = Verdict | float | None
+"""A verdict, a score, or None where a reward has nothing to say on a completion."""
 
 
-class MathReward:
-    """1.0 for a correct completion, 0.0 for any other outcome.
+class Asked(Protocol):
+    """The part of a `maspo.data.Problem` that a reward sees."""
 
-    Give it to a trainer as a reward function; the data set needs a column `answer`, and may have
-    the columns `relative`, `absolute` and `unit`, the rules of `Gold` (None where a row has none).
-    Training then judges as evaluation does. The share of
-    each outcome is logged as `outcome/correct`, `outcome/timeout` and so on, so that a failing
-    check never looks like a wrong answer.
-    """
+    @property
+    def id(self) -> str:
+        """Its name, for errors."""
+        ...
 
-    __name__ = "accuracy"  # the trainer's name for the reward's metrics
+    @property
+    def prompt(self) -> Messages:
+        """Chat messages with role and content."""
+        ...
 
-    def __init__(self, verifier: Verifier | None = None):
-        """Use `verifier`, or start one with the default settings."""
-        self.verifier = Verifier() if verifier is None else verifier
+    @property
+    def answer(self) -> Any:
+        """The gold, as JSON; only the kind that judges by it reads it."""
+        ...
 
-    def __call__(
-        self,
-        completions: Sequence[Completion],
-        answer: Sequence[str],
-        relative: Sequence[float | None] | None = None,
-        absolute: Sequence[float | None] | None = None,
-        unit: Sequence[str | None] | None = None,
-        log_metric: Callable[[str, float], None] | None = None,
-        log_extra: Callable[[str, list[Any]], None] | None = None,
-        **kwargs: Any,
-    ) -> list[float]:
-        """One float per completion; completions are strings or lists of chat messages.
+    @property
+    def columns(self) -> Mapping[str, Any]:
+        """Further columns of the problem's row, as JSON."""
+        ...
 
-        Raises InputError as `Verifier.verify` does.
+
+class Reward(Protocol):
+    """Judges completions of problems; made by a `RewardSpec`, and closed by whoever made it."""
+
+    def judge(
+        self, completions: Sequence[str], problems: Sequence[Asked], **given: Any
+    ) -> Sequence[Judgement]:
+        """Judge each completion of the problem at the same place, in order.
+
+        Args:
+            completions: what the model wrote.
+            problems: each with a gold to which its spec has no objection.
+            given: what the caller has besides, for kinds that use it: `completion_ids`,
+                `trainer_state`, `log_metric`, `log_extra`, as TRL hands them to reward functions.
         """
-        rules = [column or [None] * len(answer) for column in (relative, absolute, unit)]
-        golds = [Gold(*row) for row in zip(answer, *rules, strict=True)]
-        verdicts = self.verifier.verify([_text(completion) for completion in completions], golds)
-        if log_metric is not None and verdicts:
-            counts = Counter(verdict.outcome for verdict in verdicts)
-            for outcome in Outcome:
-                log_metric(f"outcome/{outcome}", counts[outcome] / len(verdicts))
-        if log_extra is not None:
-            log_extra("extracted", [verdict.answer or "" for verdict in verdicts])
-            log_extra("outcome", [str(verdict.outcome) for verdict in verdicts])
-        return [float(verdict.outcome is Outcome.CORRECT) for verdict in verdicts]
+        ...
+
+    def close(self) -> None:
+        """Stop the processes it started; calling it again does nothing."""
+        ...
 
 
-def _text(completion: Completion) -> str:
-    return completion if isinstance(completion, str) else completion[-1]["content"]
+def score_of(judgement: Judgement) -> float | None:
+    """Return the score of a judgement: of a verdict 1.0 where the completion is correct, else 0.0."""
+    if isinstance(judgement, Verdict):
+        return float(judgement.correct)
+    return judgement

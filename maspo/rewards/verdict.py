@@ -27,6 +27,13 @@ class Verdict:
     """The answer found in the completion, as text; None where there is none."""
     detail: str = ""
     """For TIMEOUT and ERROR: what happened."""
+    score: float | None = None
+    """The weighted sum of all rewards of a run, where there is a run."""
+
+    @property
+    def correct(self) -> bool:
+        """Whether the completion is correct."""
+        return self.outcome is Outcome.CORRECT
 
 
 class Gold(NamedTuple):

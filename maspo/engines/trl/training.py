@@ -17,9 +17,11 @@ from transformers.trainer_utils import set_seed
 from maspo.core.batch import TokenBatch
 from maspo.data import Problem
 from maspo.engines.trl.config import LOSS_TYPES, MASPOConfig
+from maspo.engines.trl.rewards import reward_functions, rows_of
 from maspo.engines.trl.trainer import MASPOTrainer
 from maspo.errors import InputError, RunError, unknown
 from maspo.recipes.schema import Lora, Recipe, check_division
+from maspo.rewards import RewardSet
 
 Sink = Callable[[dict[str, Any]], None]
 TokenSink = Callable[[int, TokenBatch, torch.Tensor], None]
@@ -80,6 +82,7 @@ def trl_config(
         "warmup_steps": training.warmup_steps,
         "weight_decay": training.weight_decay,
         "max_grad_norm": training.max_grad_norm,
+        "reward_weights": [float(spec.weight) for spec in recipe.reward.specs],
         "loss_type": LOSS_TYPES[recipe.reduction],
         "advantages": recipe.advantages,
         "beta": training.kl,
@@ -131,7 +134,7 @@ def train(
     model: Any,
     tokenizer: Any,
     problems: Sequence[Problem],
-    reward: Callable[..., list[float]],
+    rewards: RewardSet,
     folder: Path,
     sink: Sink,
     *,
@@ -152,7 +155,7 @@ def train(
     lora = recipe.model.lora
     trainer = MASPOTrainer(
         model,
-        reward,
+        reward_functions(rewards, problems),
         args,
         train_dataset=Dataset.from_list(rows_of(problems)),
         processing_class=tokenizer,
@@ -171,16 +174,6 @@ def train(
     if lora:
         trained = trained.merge_and_unload()
     return Trained(model=trained, seconds=seconds, steps=trainer.state.global_step)
-
-
-def rows_of(problems: Sequence[Problem]) -> list[dict[str, Any]]:
-    """Make the rows of the data set: what the reward gets as keywords, rules only if there are any."""
-    rules = ("relative", "absolute", "unit")
-    used = [rule for rule in rules if any(getattr(p, rule) is not None for p in problems)]
-    return [
-        {"prompt": list(p.prompt), "answer": p.answer} | {rule: getattr(p, rule) for rule in used}
-        for p in problems
-    ]
 
 
 class _Lines(TrainerCallback):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from maspo.data import Problem
+from maspo.engines.verl.reward import PROBLEM, problem_text
 from maspo.errors import InputError
 from maspo.recipes.schema import Recipe
 
@@ -17,7 +19,7 @@ def write_problems(recipe: Recipe, folder: Path) -> dict[Path, int]:
     Raises InputError where either exists, and where a rollout takes more problems than there are.
     """
     parts = {"train": recipe.data, "test": recipe.evaluation.data}
-    problems = {name: section.load() for name, section in parts.items()}
+    problems = dict(zip(parts, recipe.problems(), strict=True))
     found, asked = len(problems["train"]), recipe.rollout.prompts
     if found < asked:
         raise InputError(f"a rollout takes {asked} prompts, but there are only {found} problems")
@@ -34,25 +36,27 @@ def verl_rows(problems: Sequence[Problem], source: str, split: str) -> list[dict
     """Give one row of verl's schema for each problem.
 
     `source` and `split` are for its reports: `data_source` names the row of a metric, `extra_info`
-    holds split, index, the problem's id and the rules of its answer.
+    holds split, index, the problem's id and the whole problem as JSON, which our reward reads.
     """
     return [
         {
             "data_source": source,
             "prompt": list(problem.prompt),
-            "ability": "math",
-            "reward_model": {"style": "rule", "ground_truth": problem.answer},
+            "reward_model": {"style": "rule", "ground_truth": _text(problem.answer)},
             "extra_info": {
                 "split": split,
                 "index": index,
                 "id": problem.id,
-                "relative": problem.relative,
-                "absolute": problem.absolute,
-                "unit": problem.unit,
+                PROBLEM: problem_text(problem),
             },
         }
         for index, problem in enumerate(problems)
     ]
+
+
+def _text(answer: Any) -> str:
+    """Write a gold for other reward functions: a text as it is, another as JSON."""
+    return answer if isinstance(answer, str) else json.dumps(answer)
 
 
 def write_parquet(rows: Sequence[dict[str, Any]], path: Path) -> None:
@@ -62,16 +66,14 @@ def write_parquet(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
     if path.exists():
         raise InputError(f"{path} exists already; choose another place or remove it")
-    text, number = pa.string(), pa.float64()
+    text = pa.string()
     schema = pa.schema(
         {
             "data_source": text,
             "prompt": pa.list_(pa.struct({"role": text, "content": text})),
-            "ability": text,
             "reward_model": pa.struct({"style": text, "ground_truth": text}),
             "extra_info": pa.struct(
-                {"split": text, "index": pa.int64(), "id": text}
-                | {"relative": number, "absolute": number, "unit": text}
+                {"split": text, "index": pa.int64(), "id": text, PROBLEM: text}
             ),
         }
     )

@@ -1,31 +1,35 @@
-"""The verifier as verl's custom reward function.
+"""The rewards of a recipe as verl's custom reward function.
 
     reward.custom_reward_function.path=pkg://maspo.engines.verl.reward
 
 verl calls it for one response at a time, from threads of its reward workers; each worker process
-starts one verifier at its first answer and keeps it.
+starts the rewards at its first answer and keeps them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import math
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from threading import Lock
 from typing import Any
 
-from maspo.rewards import Gold, Outcome, Verifier
+from maspo.data import Problem
+from maspo.rewards import Limits, RewardSet
+from maspo.rewards.reward import score_of
 
-RULES = ("relative", "absolute", "unit")
-"""The rules of `maspo.rewards.Gold` that `extra_info` may hold."""
-
+PROBLEM = "problem"
+"""The key of `extra_info` that holds a whole problem, as JSON text."""
 
 _STARTING = Lock()
 
 
 @lru_cache(maxsize=1)
-def the_verifier(workers: int, time_limit: float) -> Verifier:
-    """Start the verifier of this process, or give the one that is running."""
-    return Verifier(workers=workers, time_limit=time_limit)
+def the_rewards(functions: str, threshold: float, workers: int, time_limit: float) -> RewardSet:
+    """Start the rewards of this process, or return those that are running; `functions` is JSON."""
+    limits = Limits(workers=workers, time_limit=time_limit)
+    return RewardSet.start(json.loads(functions), limits=limits, threshold=threshold)
 
 
 def compute_score(
@@ -34,25 +38,62 @@ def compute_score(
     ground_truth: str,
     extra_info: Mapping[str, Any] | None = None,
     *,
+    functions: Sequence[Mapping[str, Any]] = (),
+    threshold: float = 1.0,
     workers: int = 2,
     time_limit: float = 5.0,
 ) -> dict[str, Any]:
-    """Judge one response: `score` and `acc` 1.0 where it is correct, else 0.0; `pred`; `outcome`.
+    """Judge one response; the keywords come from `reward.custom_reward_function.reward_kwargs`.
 
-    `pred` is the answer found, "" where there is none, for verl's maj@k; `outcome` is one of
-    `maspo.rewards.Outcome`, so that a failing check never looks like a wrong answer. `workers` and
-    `time_limit`, in seconds, come from `reward.custom_reward_function.reward_kwargs`.
+    Args:
+        data_source: not read.
+        solution_str: the response.
+        ground_truth: the answer, where `extra_info` holds no problem as `verl_rows` writes it.
+        extra_info: of the row.
+        functions: a recipe's `reward.functions`; none means the verifier.
+        threshold: as in a recipe.
+        workers: processes that check answers.
+        time_limit: seconds for one answer.
+
+    Returns `score`, the weighted sum of the rewards (0.0 where none has one); `acc`, 1.0 where the
+    response is correct, else 0.0; `pred`, the answer found or "", for verl's maj@k; `outcome`, one of
+    `maspo.rewards.Outcome`, so that a failing check never looks like a wrong answer; and where
+    `functions` are given `rewards/NAME`, the score of each, NaN where it has none.
     """
-    rules = {name: (extra_info or {}).get(name) for name in RULES}
-    plain = all(rule is None for rule in rules.values())
-    gold: Any = ground_truth if plain else Gold(ground_truth, **rules)
-    with _STARTING:  # or two threads would start one each
-        verifier = the_verifier(workers, time_limit)
-    verdict = verifier.verify([solution_str], [gold])[0]
-    score = float(verdict.outcome is Outcome.CORRECT)
-    return {
-        "score": score,
-        "acc": score,
+    with _STARTING:  # or two threads would start them twice
+        text = json.dumps([dict(one) for one in functions])
+        rewards = the_rewards(text, threshold, workers, time_limit)
+    problem = read_problem(ground_truth, extra_info or {})
+    numbers = range(len(rewards.names))
+    judgements = [rewards.judge(n, [solution_str], [problem])[0] for n in numbers]
+    verdict = rewards.verdict(judgements)
+    found = {
+        "score": verdict.score or 0.0,
+        "acc": float(verdict.correct),
         "pred": verdict.answer or "",
         "outcome": str(verdict.outcome),
     }
+    if functions:
+        scores = zip(rewards.names, map(score_of, judgements), strict=True)
+        found |= {f"rewards/{n}": math.nan if score is None else score for n, score in scores}
+    return found
+
+
+def problem_text(problem: Problem) -> str:
+    """Write a problem as the text that `extra_info` holds."""
+    return json.dumps(
+        {
+            "id": problem.id,
+            "prompt": list(problem.prompt),
+            "answer": problem.answer,
+            "columns": dict(problem.columns),
+        }
+    )
+
+
+def read_problem(ground_truth: str, extra_info: Mapping[str, Any]) -> Problem:
+    """Read the problem of a row; one that we did not write has its answer alone."""
+    text = extra_info.get(PROBLEM)
+    if text is None:
+        return Problem(id="", prompt=(), answer=ground_truth)
+    return Problem(**json.loads(text))

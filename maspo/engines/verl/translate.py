@@ -141,8 +141,9 @@ def _data(recipe: Recipe, folder: Path) -> dict[str, Any]:
         "data.seed": recipe.seed,
         "reward.custom_reward_function.path": REWARD,
         "+reward.custom_reward_function.reward_kwargs": {
-            "workers": recipe.reward.workers,
-            "time_limit": recipe.reward.time_limit,
+            name: value
+            for name, value in recipe.reward.model_dump().items()
+            if value not in (None, [])
         },
     }
 

@@ -24,7 +24,7 @@ from maspo.lab.run.tokens import TokenSaver
 from maspo.models.load import check_source, load_model
 from maspo.objectives import describe_objective
 from maspo.recipes import Recipe, dump_recipe
-from maspo.rewards import MathReward, Verifier
+from maspo.rewards import RewardSet
 
 if TYPE_CHECKING:
     from maspo.engines.trl.training import Trained
@@ -72,7 +72,7 @@ class Run:
         trl_config(recipe, folder.path, strict=strict)
         processes = Processes()
         check_source(recipe.model.source)
-        training, held_out = recipe.data.load(), recipe.evaluation.data.load()
+        training, held_out = recipe.problems()
         screen.console.print(f"loading {recipe.model.source}", style="dim", markup=False)
         model, tokenizer = load_model(recipe.model.source, recipe.model.dtype)
         training = fitting(training, tokenizer, recipe.data.max_prompt_tokens, screen)
@@ -103,21 +103,24 @@ class Run:
         """Do what is left to do, and write down the result."""
         if not self.processes.first:
             self.processes.wait()
-            with self.verifier() as verifier:
-                self.train(verifier)
+            with self.recipe.reward.start() as rewards:
+                self.train(rewards)
             self.processes.wait()
             return
         parameters = self.model.num_parameters()
-        with claimed(self.folder, self.fingerprint()) as continued, self.verifier() as verifier:
+        with (
+            claimed(self.folder, self.fingerprint()) as continued,
+            self.recipe.reward.start() as rewards,
+        ):
             if not continued:
                 files.write_text(self.folder.path / "recipe.yaml", dump_recipe(self.recipe))
                 files.write_json(self.folder.path / "provenance.json", provenance(self.recipe.seed))
             judge = Judge(
-                self.recipe, self.held_out, self.tokenizer, verifier, self.folder, self.screen
+                self.recipe, self.held_out, self.tokenizer, rewards, self.folder, self.screen
             )
             before = judge("before", to_device(self.model))
             self.processes.wait()
-            done = self.train(verifier)
+            done = self.train(rewards)
             after = judge("after", done.model)
             self.processes.wait()
             self.conclude(
@@ -131,17 +134,12 @@ class Run:
                 },
             )
 
-    def verifier(self) -> Verifier:
-        """Start what checks answers."""
-        reward = self.recipe.reward
-        return Verifier(workers=reward.workers, time_limit=reward.time_limit)
-
     def fingerprint(self) -> dict[str, str]:
         """Describe what makes this the run that it is."""
         problems = {"training": self.training, "evaluation": self.held_out}
         return fingerprint(self.recipe, self.model, self.tokenizer, problems, self.processes.count)
 
-    def train(self, verifier: Verifier) -> Trained:
+    def train(self, rewards: RewardSet) -> Trained:
         """Train from the last good checkpoint, or from the start; Stopped if that was asked for."""
         from maspo.engines.trl.checkpoint import last_good, step_of
         from maspo.engines.trl.training import train
@@ -155,7 +153,7 @@ class Run:
                 self.screen.console.print(f"going on after step {step} of {total}", style="dim")
         with watched(total, seconds, self.folder, self.screen) as sink, self.stopping.patient():
             done = train(
-                self.recipe, self.model, self.tokenizer, self.training, MathReward(verifier),
+                self.recipe, self.model, self.tokenizer, self.training, rewards,
                 self.checkpoints, sink,
                 strict=self.strict, resume=place, stop=self.stopping.wanted, tokens=self.tokens(),
             )  # fmt: skip
@@ -251,13 +249,13 @@ class Judge:
         recipe: Recipe,
         problems: list[Problem],
         tokenizer: Any,
-        verifier: Verifier,
+        rewards: RewardSet,
         folder: RunFolder,
         screen: Screen,
     ) -> None:
         """Take what stays the same between the evaluations of a run."""
         self.recipe, self.problems, self.tokenizer = recipe, problems, tokenizer
-        self.verifier, self.folder, self.screen = verifier, folder, screen
+        self.rewards, self.folder, self.screen = rewards, folder, screen
 
     def __call__(self, when: str, model: Any) -> Evaluation:
         """Evaluate; `when` names the samples file, which is read where it is there already."""
@@ -272,7 +270,7 @@ class Judge:
                 model,
                 self.tokenizer,
                 self.problems,
-                self.verifier,
+                self.rewards,
                 samples=settings.samples,
                 temperature=settings.temperature,
                 top_p=settings.top_p,

@@ -19,7 +19,7 @@ from maspo.lab.console import Screen
 from maspo.lab.provenance import provenance, versions
 from maspo.lab.scores.terminal import settings_lines, show_changes, show_scores, tell
 from maspo.models.load import check_source, context_length, load_tokenizer
-from maspo.rewards import Verifier
+from maspo.rewards import RewardSet
 from maspo.sampling import Sampler, Settings
 from maspo.sampling.engines import BATCH_SIZES, choose_dtype, choose_engine, open_sampler
 
@@ -120,13 +120,13 @@ def draw_missing(
 
 
 def score_evaluation(
-    folder: EvaluationFolder, screen: Screen, verifier: Verifier
+    folder: EvaluationFolder, screen: Screen, rewards: RewardSet
 ) -> dict[str, Any]:
     """Verify every sample; show the scores, and which verdicts are other than before."""
     drawn = folder.all_samples()
     with screen.progress("verifying", sum(map(len, drawn.values()))) as bar:
         scores, changes = score(
-            folder, drawn, verifier, versions(), lambda done: bar.advance(bar.task_ids[0], done)
+            folder, drawn, rewards, versions(), lambda done: bar.advance(bar.task_ids[0], done)
         )
     show_scores(screen.console, scores)
     show_changes(screen.console, changes)
