@@ -7,8 +7,9 @@ import pytest
 
 from maspo.data import Problem, load_problems
 from maspo.errors import InputError
+from maspo.recipes import dump_recipe, load_recipe, plan
 from maspo.rewards import KINDS, Limits, Outcome, RewardSet, Verdict
-from maspo.rewards.function_reward import FunctionReward, FunctionSpec
+from maspo.rewards.function_reward import FunctionReward, FunctionSpec, resolve_source
 from maspo.rewards.math_reward import MathSpec, text_of
 from maspo.rewards.registry import read_spec
 from maspo.rewards.reward_set import check_golds, read_specs
@@ -76,9 +77,9 @@ def test_what_is_no_reward_is_one_sentence(functions, said):
 
 
 def test_a_file_is_resolved_from_a_folder_and_a_module_is_not(tmp_path):
-    spec = FunctionSpec(source="lib/mine.py:f").relative_to(tmp_path)
-    assert spec.source == f"{tmp_path}/lib/mine.py:f"
-    assert FunctionSpec(source="pkg.mod:f").relative_to(tmp_path).source == "pkg.mod:f"
+    assert resolve_source("lib/mine.py:f", tmp_path) == f"{tmp_path}/lib/mine.py:f"
+    assert resolve_source("/lib/mine.py:f", tmp_path) == "/lib/mine.py:f"
+    assert resolve_source("pkg.mod:f", tmp_path) == "pkg.mod:f"
 
 
 # What a set of rewards makes of its parts
@@ -285,3 +286,57 @@ def test_what_the_model_wrote_is_read_of_every_form_of_message():
 def test_every_kind_says_what_it_is():
     for kind, spec in KINDS.items():
         assert spec.kind == kind and spec.__doc__ and isinstance(spec.verdicts, bool)
+
+
+# Recipes
+
+
+def recipe_file(tmp_path, text):
+    (tmp_path / "r.yaml").write_text(text)
+    return str(tmp_path / "r.yaml")
+
+
+def test_paths_in_a_recipe_are_relative_to_its_file_and_in_a_setting_to_where_one_is(
+    tmp_path, monkeypatch
+):
+    file = recipe_file(tmp_path, "reward: {functions: [{source: lib/mine.py:f}, {kind: math}]}")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    recipe = load_recipe(file)
+    assert recipe.reward.functions[0]["source"] == f"{tmp_path}/lib/mine.py:f"
+    assert f"source: {tmp_path}/lib/mine.py:f" in dump_recipe(recipe)
+    recipe = load_recipe(file, ["reward.functions=[{source: mine.py:f}]"])
+    assert recipe.reward.functions[0]["source"] == f"{elsewhere}/mine.py:f"
+
+
+def test_a_plan_names_the_rewards_and_imports_nothing(tmp_path):
+    (tmp_path / "mine.py").write_text("raise SystemExit('imported')\n")
+    file = recipe_file(tmp_path, "reward: {functions: [{source: mine.py:f, weight: 0.5}]}")
+    lines = plan(load_recipe(file))
+    source = f"{tmp_path}/mine.py:f"
+    assert f"reward     f, weight 0.5 (function, {source})" in lines
+    assert f"imports    {source}, when the run starts" in lines
+    assert "correct    in evaluations: a completion with a score of 1 or more" in lines
+    assert not any(line.startswith("reward ") for line in plan(load_recipe("quickstart")))
+
+
+@pytest.mark.parametrize(
+    ("reward", "said"),
+    [
+        ("{functions: [{kind: maths}]}", "unknown kind of reward 'maths'"),
+        ("{functions: [3]}", "reward.functions.0: Input should be a valid dict"),
+        ("{threshold: 2}", "reward.threshold has no effect: .* the verdicts of accuracy"),
+        ("{functions: [{kind: math}], threshold: 2}", "reward.threshold has no effect"),
+        ("{function: [{kind: math}]}", "unknown recipe key 'reward.function'"),
+    ],
+)
+def test_a_recipe_with_a_wrong_reward_is_one_sentence(tmp_path, reward, said):
+    with pytest.raises(InputError, match=said):
+        load_recipe(recipe_file(tmp_path, f"reward: {reward}"))
+
+
+def test_a_dumped_recipe_is_the_recipe(tmp_path):
+    for text in ("reward: {workers: 3}", "reward: {functions: [{source: m:f}], threshold: 0.5}"):
+        recipe = load_recipe(recipe_file(tmp_path, text))
+        assert load_recipe(recipe_file(tmp_path, dump_recipe(recipe))) == recipe

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from maspo.errors import InputError, unknown
 from maspo.recipes.schema import Recipe
+from maspo.rewards.function_reward import resolve_source
 
 SHIPPED = Path(str(files("maspo.recipes"))) / "shipped"
 
@@ -27,6 +28,7 @@ def load_recipe(source: str, settings: Iterable[str] = ()) -> Recipe:
     """Read a recipe from a file or by the name of a shipped one, then apply `key=value` settings.
 
     A key names its sections, as in `training.learning_rate=1e-5`; the value is read as YAML.
+    The files of reward functions are relative to the recipe's, in a setting to the working directory.
     Raises InputError, in one sentence, for anything that is not a valid recipe.
     """
     path = Path(source)
@@ -42,8 +44,10 @@ def load_recipe(source: str, settings: Iterable[str] = ()) -> Recipe:
         raise InputError(f"{source} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise InputError(f"{source} must hold keys and values, not a {type(content).__name__}")
+    _resolve(content, path.parent)
     for item in settings:
         _apply(content, item)
+    _resolve(content, Path.cwd())
     return parse_recipe(content)
 
 
@@ -72,6 +76,15 @@ _Loader.add_implicit_resolver(
     re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"),
     list("-+0123456789"),
 )
+
+
+def _resolve(content: dict[str, Any], folder: Path) -> None:
+    """Write the files of reward functions as absolute paths; what is no reward is found out later."""
+    reward = content.get("reward")
+    functions = reward.get("functions") if isinstance(reward, dict) else None
+    for one in functions if isinstance(functions, list) else ():
+        if isinstance(one, dict) and isinstance(one.get("source"), str):
+            one["source"] = resolve_source(one["source"], folder)
 
 
 def _apply(content: dict[str, Any], item: str) -> None:

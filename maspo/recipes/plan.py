@@ -24,10 +24,25 @@ def plan(recipe: Recipe, processes: int = 1) -> list[str]:
         f"training   {training.rollouts} rollouts = {steps} optimizer steps on "
         f"{training.rollouts * recipe.completions} completions",
         f"loss       advantages {recipe.advantages}, reduction {recipe.reduction}",
+        *_rewards(recipe),
         f"evaluation {recipe.evaluation.data.limit or 'all'} problems x {recipe.evaluation.samples} "
         "samples, before and after",
     ]
     return lines + [f"warning    {text}" for text in warnings_of(recipe)]
+
+
+def _rewards(recipe: Recipe) -> list[str]:
+    """List the rewards of a recipe, and the user's code that the run will import for them."""
+    if not recipe.reward.functions:
+        return []
+    specs = recipe.reward.specs
+    lines = [f"reward     {spec.describe()}" for spec in specs]
+    lines += [f"imports    {spec.imports}, when the run starts" for spec in specs if spec.imports]
+    if not any(spec.verdicts for spec in specs):
+        lines.append(
+            f"correct    in evaluations: a completion with a score of {recipe.reward.correct_from:g} or more"
+        )
+    return lines
 
 
 def warnings_of(recipe: Recipe) -> list[str]:

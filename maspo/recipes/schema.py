@@ -157,11 +157,15 @@ class Reward(Section):
         """Read what is asked for; nothing is imported."""
         return read_specs(self.functions)
 
+    @property
+    def correct_from(self) -> float:
+        """The threshold that is set, or its default."""
+        return 1.0 if self.threshold is None else self.threshold
+
     def start(self) -> RewardSet:
         """Import and start the rewards; InputError where one cannot be used."""
         limits = Limits(time_limit=self.time_limit, workers=self.workers)
-        threshold = 1.0 if self.threshold is None else self.threshold
-        return RewardSet.start(self.functions, limits=limits, threshold=threshold)
+        return RewardSet.start(self.functions, limits=limits, threshold=self.correct_from)
 
     @model_validator(mode="after")
     def _sound(self) -> Reward:

@@ -7,10 +7,11 @@ import importlib
 import importlib.util
 import inspect
 import math
+import os
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -49,22 +50,14 @@ class FunctionSpec(RewardSpec):
         super().__post_init__()
 
     @property
-    def file(self) -> Path | None:
-        """The file, where the source is one."""
-        place = self.source.rpartition(":")[0]
-        return Path(place) if place.endswith(".py") or "/" in place else None
-
-    @property
     def imports(self) -> str:
         """The source."""
         return self.source
 
-    def relative_to(self, folder: Path) -> FunctionSpec:
-        """Resolve the path of the file, which may be relative to `folder`."""
-        place, _, function = self.source.rpartition(":")
-        if self.file is None:
-            return self
-        return replace(self, source=f"{(folder / Path(place).expanduser()).resolve()}:{function}")
+    def code(self) -> str:
+        """Read what will be imported; "" where the source is no file, or the file is not there."""
+        file = file_of(self.source)
+        return file.read_text("utf-8", "replace") if file and file.is_file() else ""
 
     def start(self, limits: Limits) -> FunctionReward:
         """Import the function; InputError where that fails."""
@@ -169,14 +162,28 @@ class FunctionReward:
         return score
 
 
+def file_of(source: str) -> Path | None:
+    """Return the file of a source; None where it is a module."""
+    place = source.rpartition(":")[0]
+    return Path(place).expanduser() if place.endswith(".py") or "/" in place else None
+
+
+def resolve_source(source: str, folder: Path) -> str:
+    """Write the file of a source, which may be relative to `folder`, as an absolute path."""
+    file = file_of(source)
+    if file is None:
+        return source
+    return f"{os.path.abspath(folder / file)}:{source.rpartition(':')[2]}"
+
+
 def import_function(source: str) -> Callable[..., Any]:
     """Import a function by `file.py:name` or `package.module:name`; InputError where there is none."""
     place, _, name = source.rpartition(":")
-    path = Path(place)
-    if place.endswith(".py") or "/" in place:
-        if not path.is_file():
+    file = file_of(source)
+    if file is not None:
+        if not file.is_file():
             raise InputError(f"the reward {source} cannot be imported: there is no file {place}")
-        module = _module_of(path.resolve())
+        module = _module_of(file.resolve())
     else:
         try:
             module = importlib.import_module(place)

@@ -54,6 +54,15 @@ class RewardSpec:
         """The user's code that `start` will import; None where it is the package alone."""
         return None
 
+    def code(self) -> str:
+        """Read the user's code that `start` will import, as far as it is one file; else ""."""
+        return ""
+
+    def describe(self) -> str:
+        """Say in a line what it is, for plans and reports."""
+        source = f", {self.imports}" if self.imports else ""
+        return f"{self.name}, weight {self.weight:g} ({self.kind}{source})"
+
     def start(self, limits: Limits) -> Reward:
         """Import and start what judges; InputError where that is not possible."""
         raise NotImplementedError

@@ -38,6 +38,8 @@ def fingerprint(
     found["the tokenizer"] = _digest([tokenizer.chat_template, len(tokenizer)])
     for name, each in problems.items():
         found[f"the {name} problems"] = _digest([asdict(one) for one in each])
+    for spec in recipe.reward.specs:
+        found[f"the code of the reward {spec.name}"] = _digest(spec.code())
     found["the number of processes"] = str(processes)
     found["the device"] = "cuda" if torch.cuda.is_available() else "cpu"
     found |= {

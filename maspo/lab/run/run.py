@@ -182,6 +182,7 @@ class Run:
             "objective": describe_objective(recipe.make_objective()),
             "advantages": recipe.advantages,
             "reduction": recipe.reduction,
+            "rewards": [spec.describe() for spec in recipe.reward.specs],
             "updates_per_rollout": recipe.training.updates_per_rollout,
             "steps": done.steps,
             "train_seconds": done.seconds,
