@@ -80,6 +80,14 @@ ACCEPTED = [
     (r"\boxed{90^\circ}", RIGHT),
     (r"\boxed{90°}", RIGHT),
     ("It is 90 degrees", RIGHT),
+    # a leading point belongs to the number
+    (r"\boxed{.49}", near("0.49")),
+    (r"\boxed{$.5$}", near("0.5")),
+    (r"\boxed{.49 M_\odot}", near("0.49")),
+    # a unit without a letter is none, and "s" is the second
+    (r"\boxed{2 s}", Gold("2", unit="s")),
+    (r"\boxed{1\frac{1}{2}}", Gold("1.5", unit="s")),
+    (r"\boxed{5}", Gold("5", unit=" ")),
     # what has no number is left to math-verify
     (r"\boxed{\frac{\sqrt{2}}{2} c}", near(r"\frac{1}{\sqrt{2}}c")),
     (r"\boxed{2.2\tau}", near(r"2.2 \tau")),
@@ -95,6 +103,12 @@ REJECTED = [
     (r"\boxed{0.042}", SHARE),
     (r"\boxed{165 cm^2}", AREA),
     (r"\boxed{2.2 \tau}", near("2.2")),
+    (r"\boxed{.5}", near("5")),
+    (r"\boxed{.25}", near("25")),
+    (r"\boxed{.75}", Gold("75", unit="minutes")),
+    (r"\boxed{2 3}", Gold("23", unit="s")),
+    (r"\boxed{1 2}", Gold("12", unit=" ")),
+    (r"\boxed{1 2}", Gold("12", unit="$ $")),
     (r"\boxed{x}", near("2.2")),
     # math-verify takes these for equal: both round to 0
     (r"\boxed{5 \times 10^{-19}}", near(r"2.88 \times 10^{-19}")),

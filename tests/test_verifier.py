@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from math_verify import parse, verify
 
 from maspo.errors import InputError
-from maspo.rewards import MathReward, Outcome, Verifier
+from maspo.rewards import Gold, MathReward, Outcome, Verifier
 from maspo.rewards.extract import compare_numbers, isolate_answer
 from maspo.rewards.reading import parse_isolated, read
+from maspo.rewards.server import Budget
 
 TOWER = r"\boxed{9^{9^{9^{9}}}}"
 
@@ -304,6 +305,29 @@ def test_equal_pairs_cost_one_check():
     assert time.monotonic() - start < 10.0
 
 
+def test_hangs_grow_shorter_and_stop_at_what_a_batch_may_cost():
+    budget, hang, other = Budget(40.0, 5.0), Gold("2"), Gold("3")
+    spent = []
+    while limit := budget.limit(hang):
+        spent.append(limit)
+        budget.spend(hang, limit)
+    assert spent[0] == 5.0 and spent == sorted(spent, reverse=True)
+    assert 40.0 <= sum(spent) <= 40.25
+    assert budget.limit(hang) == 0.0 and budget.limit(other) == 0.25
+
+
+def test_a_batch_of_hangs_is_cut_short_and_every_other_answer_judged():
+    towers = [rf"\boxed{{9^{{9^{{9^{{{n}}}}}}}}}" for n in range(9, 49)]
+    with Verifier(workers=1, time_limit=1.0, batch_limit=2.0) as one:
+        texts = [*towers, *[r"\boxed{\sqrt{8}}"] * 2]
+        verdicts = one.verify(texts, ["2"] * 40 + [r"2\sqrt{2}", "3"])
+    assert [v.outcome for v in verdicts] == [Outcome.TIMEOUT] * 40 + [
+        Outcome.CORRECT,
+        Outcome.WRONG,
+    ]
+    assert sum("not checked" in v.detail for v in verdicts) >= 20
+
+
 def test_a_dead_server_is_replaced():
     with Verifier(workers=1) as one:
         one.verify([r"\boxed{x}"], ["y"])
@@ -352,7 +376,11 @@ def test_workers_do_not_import_torch():
 
 @pytest.mark.parametrize(
     ("completions", "answers", "match"),
-    [(["a"], [], "1 completions but 0"), (["a", "b"], ["1", 2], "answer 1 is of type int")],
+    [
+        (["a"], [], "1 completions but 0"),
+        (["a", "b"], ["1", 2], "answer 1 is of type int"),
+        (["a", None], ["1", "2"], "completion 1 is of type NoneType"),
+    ],
 )
 def test_input_that_cannot_be_judged_is_refused(verifier, completions, answers, match):
     with pytest.raises(InputError, match=match):
@@ -383,3 +411,13 @@ def test_the_reward_pays_for_correct_answers_and_logs_every_outcome(verifier):
     }
     assert extra["extracted"] == ["4", "5", "", "2+2"]
     assert reward.__name__ == "accuracy"
+
+
+def test_the_reward_reads_whatever_a_chat_message_may_hold(verifier):
+    parts = [
+        {"type": "image"},
+        {"type": "text", "text": r"\boxed{"},
+        {"type": "text", "text": "4}"},
+    ]
+    contents = [[{"content": parts}], [{"content": None}], [{"role": "assistant"}], []]
+    assert MathReward(verifier)(completions=contents, answer=["4"] * 4) == [1.0, 0.0, 0.0, 0.0]

@@ -7,15 +7,18 @@ import re
 from fractions import Fraction
 
 _PERCENT = re.compile(r"%|percent|pct", re.IGNORECASE)
-_ANCHOR = re.compile(r"final answer.{0,100}?\s+is", re.IGNORECASE | re.DOTALL)
-_BOX_BEHIND_ANCHOR = re.compile(r"\s+is:?\s*(?:\$\$?|\\\(|\\\[)?\s*(?=\\boxed)", re.IGNORECASE)
-_NO_MORE_MATH = re.compile(r"\s*(?:\$\$?|\\\)|\\\])?[^$\\\[]*")
+# Runs of white space are taken whole and from their start only: in linear time, that is.
+_ANCHOR = re.compile(r"final answer.{0,100}?(?<!\s)\s++is", re.IGNORECASE | re.DOTALL)
+_BOX_BEHIND_ANCHOR = re.compile(
+    r"(?<!\s)\s++is:?\s*+(?:\$\$?|\\\(|\\\[)?\s*+(?=\\boxed)", re.IGNORECASE
+)
+_NO_MORE_MATH = re.compile(r"\s*+(?:\$\$?|\\\)|\\\])?[^$\\\[]*+")
 _HASHES = re.compile(r"####\s+(-?(?:\d+|[1-9]\d{0,2}(?:,\d{3})+)(?:\.\d+)?)\s*\Z")
 
 _SIGN, _INTEGER = r"(?P<sign>-?)", r"(?:\d+|[1-9]\d{0,2}(?:,\d{3})+)"
-_DECIMAL = re.compile(rf"{_SIGN}(?P<top>{_INTEGER}(?:\.\d+)?)")
-_FRACTION = re.compile(rf"{_SIGN}\\[dt]?frac\{{(?P<top>\d+)\}}\{{(?P<bottom>\d+)\}}")
-_SLASH = re.compile(rf"{_SIGN}(?P<top>\d+)/(?P<bottom>\d+)")
+_DECIMAL = re.compile(rf"\A{_SIGN}(?P<top>{_INTEGER}(?:\.\d+)?)")
+_FRACTION = re.compile(rf"\A{_SIGN}\\[dt]?frac\{{(?P<top>\d+)\}}\{{(?P<bottom>\d+)\}}")
+_SLASH = re.compile(rf"\A{_SIGN}(?P<top>\d+)/(?P<bottom>\d+)")
 _MOST_DIGITS = 12  # with more, rounding to 6 decimals meets the end of double precision
 # Decimals are equal to math-verify when their roundings to 6 places are; well above that, never.
 _ROUNDING = Fraction(1, 100_000)

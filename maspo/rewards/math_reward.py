@@ -97,7 +97,7 @@ def text_of(completion: Completion) -> str:
     """Return what the model wrote, of a text or of chat messages; the texts of the last one's parts."""
     if isinstance(completion, str):
         return completion
-    content = completion[-1]["content"] or ""
+    content = (completion[-1].get("content") if completion else None) or ""
     if isinstance(content, str):
         return content
     return "".join(part.get("text") or "" for part in content)

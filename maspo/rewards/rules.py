@@ -7,7 +7,7 @@ math-verify alone cannot judge these: it reads `4.5e33` with Euler's number, and
 import re
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeGuard
 
 from maspo.rewards.verdict import Gold
 
@@ -34,7 +34,7 @@ def has_rules(gold: Gold) -> bool:
 
 def spell_out(text: str, gold: Gold) -> str:
     """Rewrite, anywhere in a text, what math-verify would misread: 4.5e33, and the gold's unit."""
-    if gold.unit:
+    if _is_unit(gold.unit):
         text = _unit_pattern(gold.unit).sub("", text)
     if _has_tolerance(gold):
         text = _EXPONENT.sub(lambda found: format(Decimal(found[1]), "f"), text)
@@ -45,7 +45,7 @@ def spell_out(text: str, gold: Gold) -> str:
 
 def bare_number(answer: str, gold: Gold) -> str:
     """Rewrite an isolated answer: without currency and unit, `x = 3` for `x ≈ 3`."""
-    answer = _CURRENCY.sub("", spell_out(answer, gold).strip(" .$"))
+    answer = _CURRENCY.sub("", spell_out(answer, gold).strip(" $").rstrip(" .$"))
     answer = _UNIT_BEHIND.sub("", answer)
     return _APPROXIMATELY.sub("=", answer).lstrip("= ") if _has_tolerance(gold) else answer
 
@@ -69,9 +69,15 @@ def _exact(tolerance: float | None) -> Fraction:
     return Fraction(repr(tolerance or 0))  # 0.1 is meant as a tenth, not as the nearest double
 
 
+def _is_unit(unit: str | None) -> TypeGuard[str]:
+    """Whether a gold's unit says anything: white space and dollars alone do not."""
+    return unit is not None and bool(unit.strip(" $"))
+
+
 def _unit_pattern(unit: str) -> re.Pattern[str]:
     """Match the unit behind a number, as a word, in `\\text{}` or `\\mathrm{}`, in the plural."""
-    name = unit.strip(" $").removesuffix("s")
+    name = unit.strip(" $")
+    name = name.removesuffix("s") or name  # "s" alone is the second
     if name in (r"\%", "%"):
         return re.compile(rf"(?<=[\d)}}$])(?:{_SPACE})*(?:\\?%|percent(?:age)?\b|pct\b)")
     if re.fullmatch(_DEGREE, name):

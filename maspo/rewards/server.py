@@ -9,7 +9,9 @@ do, running it whole where it has no `__main__` guard); and pebble's settings st
 import json
 import multiprocessing
 import sys
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from multiprocessing.connection import Connection
 
@@ -18,8 +20,19 @@ from pebble import CONSTS, ProcessExpired, ProcessFuture, ProcessPool
 from maspo.rewards.verdict import Gold, Job, Outcome, Verdict
 from maspo.rewards.worker import check, prepare
 
+_IN_FLIGHT = 8  # jobs handed to the pool for each worker, so that none waits for its next
+_SHARE = 8  # no check gets more than this part of what the batch has left
+_LEAST = 0.25  # seconds that every check gets, as long as its reference answer has cost no hang
 
-def serve(channel: Connection, *, workers: int, time_limit: float, memory_limit_mb: int | None):
+
+def serve(
+    channel: Connection,
+    *,
+    workers: int,
+    time_limit: float,
+    batch_limit: float,
+    memory_limit_mb: int | None,
+):
     """Answer lists of jobs with lists of verdicts, in order, until the other end closes."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["maspo.rewards.warm"])
@@ -35,26 +48,84 @@ def serve(channel: Connection, *, workers: int, time_limit: float, memory_limit_
         while True:
             try:
                 jobs: Sequence[Job] = channel.recv()
-                futures = [pool.schedule(check, args=(job,), timeout=time_limit) for job in jobs]
-                channel.send([_verdict(future, time_limit) for future in futures])
+                budget = Budget(batch_limit * workers, time_limit)
+                channel.send(_judge(pool, jobs, budget, _IN_FLIGHT * workers))
             except (EOFError, ConnectionError):
                 return
 
 
-def _verdict(future: ProcessFuture, time_limit: float) -> Verdict:
-    outcome = Outcome.ERROR
+class Budget:
+    """How long the checks of one batch may run, given what its killed checks have cost already.
+
+    Each check may take `time_limit` seconds, but no more than an eighth of what is left of `total`,
+    so that hangs grow shorter instead of eating all of it at once. When it is spent, a reference
+    answer that has cost a hang gets no more checks, and every other a short one.
+    """
+
+    def __init__(self, total: float, time_limit: float):
+        """Start with `total` seconds of the workers' time for checks that do not end."""
+        self.total, self.left, self._time_limit = total, total, time_limit
+        self._hung: set[Gold] = set()
+
+    def limit(self, gold: Gold) -> float:
+        """Return the seconds that the next check against `gold` may take; 0 for none at all."""
+        if self.left <= 0 and gold in self._hung:
+            return 0.0
+        least = min(_LEAST, self._time_limit)
+        return min(self._time_limit, max(least, self.left / _SHARE))
+
+    def spend(self, gold: Gold, seconds: float) -> None:
+        """Note a check that was killed."""
+        self.left -= seconds
+        self._hung.add(gold)
+
+
+def _judge(pool: ProcessPool, jobs: Sequence[Job], budget: Budget, in_flight: int) -> list[Verdict]:
+    verdicts: dict[int, Verdict] = {}
+    running: dict[ProcessFuture, tuple[int, float]] = {}
+    waiting = _in_turns(jobs)
+    while len(verdicts) < len(jobs):
+        while len(running) < in_flight and (place := next(waiting, None)) is not None:
+            limit = budget.limit(jobs[place].gold)
+            if limit:
+                future = pool.schedule(check, args=(jobs[place],), timeout=limit)
+                running[future] = (place, limit)
+            else:
+                verdicts[place] = _timeout(
+                    f"not checked: hangs took the {budget.total:g} s that a batch may cost"
+                )
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            place, limit = running.pop(future)
+            verdicts[place] = _verdict(future, limit)
+            if verdicts[place].outcome is Outcome.TIMEOUT:
+                budget.spend(jobs[place].gold, limit)
+    return [verdicts[place] for place in range(len(jobs))]
+
+
+def _in_turns(jobs: Sequence[Job]) -> Iterator[int]:
+    """List the places of the jobs so that every reference answer has its turn before any its next."""
+    turns: dict[Gold, int] = defaultdict(int)
+    order = []
+    for place, job in enumerate(jobs):
+        order.append((turns[job.gold], place))
+        turns[job.gold] += 1
+    return iter(place for _, place in sorted(order))
+
+
+def _verdict(future: ProcessFuture, limit: float) -> Verdict:
     try:
         return future.result()
     except FutureTimeoutError:
-        outcome, detail = (
-            Outcome.TIMEOUT,
-            f"no verdict within {time_limit:g} s, worker killed",
-        )
+        return _timeout(f"no verdict within {limit:.3g} s, worker killed")
     except ProcessExpired as error:
         detail = f"worker died with exit code {error.exitcode}"
     except Exception as error:  # raised in the worker outside `check`'s own handling
         detail = repr(error)
-    return Verdict(outcome=outcome, answer=None, detail=detail)
+    return Verdict(outcome=Outcome.ERROR, answer=None, detail=detail)
+
+
+def _timeout(detail: str) -> Verdict:
+    return Verdict(outcome=Outcome.TIMEOUT, answer=None, detail=detail)
 
 
 if __name__ == "__main__":

@@ -25,8 +25,10 @@ class Verifier:
 
     Plain numbers are compared here; everything else goes to a pool of `workers` processes, whose
     start is paid once and runs in the background. A worker that exceeds `time_limit` seconds on one
-    answer is killed and replaced. `memory_limit_mb` bounds each worker's address space, on Linux.
-    Usable from any thread; needs POSIX. Use it as a context manager or call `close()`.
+    answer is killed and replaced; the killed checks of one call of `verify` cost no more than about
+    `batch_limit` seconds together, and those left over count as timeouts. `memory_limit_mb` bounds
+    each worker's address space, on Linux. Usable from any thread; needs POSIX. Use it as a context
+    manager or call `close()`.
 
     math-verify is not symmetric: the reference answer is its `gold`, read as `\boxed{answer}`.
     """
@@ -36,6 +38,7 @@ class Verifier:
         *,
         workers: int = 2,
         time_limit: float = 5.0,
+        batch_limit: float = 60.0,
         memory_limit_mb: int | None = 2048,
     ):
         """Start the pool without waiting for it; InputError if a setting is not positive."""
@@ -44,13 +47,15 @@ class Verifier:
             raise InputError(
                 "the verifier needs two packages: pip install 'math-verify[antlr4_13_2]' pebble"
             )
-        if workers < 1 or time_limit <= 0:
+        if workers < 1 or time_limit <= 0 or batch_limit <= 0:
             raise InputError(
-                f"workers and time_limit must be positive, not {workers} and {time_limit}"
+                "workers, time_limit and batch_limit must be positive, "
+                f"not {workers}, {time_limit} and {batch_limit}"
             )
         self._settings = {
             "workers": workers,
             "time_limit": time_limit,
+            "batch_limit": batch_limit,
             "memory_limit_mb": memory_limit_mb,
         }
         self._lock = threading.Lock()
@@ -167,6 +172,10 @@ def _import_path() -> str:
 def _check_inputs(completions: Sequence[str], answers: Sequence[str | Gold]) -> None:
     if len(completions) != len(answers):
         raise InputError(f"{len(completions)} completions but {len(answers)} reference answers")
+    for row, completion in enumerate(completions):
+        if not isinstance(completion, str):
+            kind = type(completion).__name__
+            raise InputError(f"completion {row} is of type {kind}; give its text as a string")
     for row, answer in enumerate(answers):
         text = answer.answer if isinstance(answer, Gold) else answer
         if not isinstance(text, str):
