@@ -66,7 +66,8 @@ def test_every_field_of_a_recipe_changes_the_command_or_is_known_not_to():
     """A field that was forgotten in the translation would do nothing, silently."""
     changes = {
         "name": "other", "seed": "7", "model.source": "owner/name", "model.dtype": "bfloat16",
-        "model.lora": "{rank: 4}", "data.max_prompt_tokens": "99", "objective.alpha": "0.4",
+        "model.lora": "{rank: 4}", "model.chat_template_kwargs": "{enable_thinking: false}",
+        "data.max_prompt_tokens": "99", "objective.alpha": "0.4",
         "rollout.prompts": "64", "rollout.samples": "16", "rollout.temperature": "0.7",
         "rollout.top_p": "0.9", "rollout.max_completion_tokens": "99", "training.rollouts": "9",
         "training.updates_per_rollout": "2", "training.micro_batch": "32",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from maspo.cli.terminal import console, quiet
+from maspo.errors import InputError
 
 Workers = Annotated[int, typer.Option(help="Processes that verify answers.")]
 TimeLimit = Annotated[
@@ -54,6 +56,10 @@ def evaluate(
         str | None,
         typer.Option(help="What is asked, {problem} in it; without it that of the model's family."),
     ] = None,
+    chat_template_kwargs: Annotated[
+        str | None,
+        typer.Option(help='Variables of the chat template as JSON, as {"enable_thinking": false}.'),
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(help="Folder of benchmark files; without it they come from the hub."),
@@ -95,6 +101,7 @@ def evaluate(
         top_p=top_p,
         max_tokens=max_tokens,
         template=template,
+        chat_template_kwargs=_variables(chat_template_kwargs),
         engine=engine.value,
         dtype=dtype.value,
         batch_size=batch_size,
@@ -131,6 +138,20 @@ def score(
     if other is not None and before is not None:
         difference = compare(before["benchmarks"], after["benchmarks"])
         show_comparison(console, difference, (str(other.path), str(folder.path)))
+
+
+def _variables(given: str | None) -> dict[str, Any] | None:
+    if given is None:
+        return None
+    try:
+        found = json.loads(given)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise InputError(
+            f'--chat-template-kwargs takes a JSON object, as {{"enable_thinking": false}}, not {given}'
+        )
+    return found or None
 
 
 def _new_folder(model: str) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -77,6 +77,7 @@ def evaluate(
     max_new_tokens: int,
     batch_size: int,
     seed: int,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
     progress: Callable[[int], None] | None = None,
     kept_in: Path | None = None,
 ) -> Evaluation:
@@ -95,7 +96,7 @@ def evaluate(
         batch_size=batch_size,
         seed=seed,
     )
-    sampler: Any = TransformersSampler(model, tokenizer)
+    sampler: Any = TransformersSampler(model, tokenizer, chat_template_kwargs)
     keeping = journal(sampler, kept_in, problems, samples) if kept_in else nullcontext(sampler)
     with keeping as sampler:
         drawn = draw(sampler, problems, settings, progress)

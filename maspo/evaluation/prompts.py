@@ -1,12 +1,11 @@
 """What a model is asked: templates for its family, and how much room its context leaves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from maspo.data import Problem
-from maspo.errors import InputError
-from maspo.models.load import EMBEDDED
-from maspo.sampling.text import prompt_tokens
+from maspo.models.load import Limits
+from maspo.models.source import EMBEDDED
+from maspo.sampling.text import check_room
 
 BARE = "{problem}"
 BOXED = "{problem}\nPlease reason step by step, and put your final answer within \\boxed{}."
@@ -22,23 +21,15 @@ def default_template(tokenizer: Any) -> str:
 
 
 def token_budget(
-    asked: int | None,
-    context: int | None,
-    tokenizer: Any,
-    problems: Mapping[str, Sequence[Problem]],
+    asked: int | None, limits: Limits, prompts: Sequence[Sequence[int]]
 ) -> tuple[int, int]:
     """Settle the most tokens of a completion; return them, and of a prompt and it together.
 
-    None asks for 4096, or what the `context` leaves beside the longest prompt. Raises InputError
-    where the context holds less than was asked for.
+    None asks for 4096, or what the context leaves beside the longest prompt. Raises InputError where
+    the model cannot be asked these prompts, or the context holds less than was asked for.
     """
-    longest = max(len(prompt_tokens(tokenizer, one)) for each in problems.values() for one in each)
-    room = None if context is None else context - longest
-    tokens = asked or (_MAX_TOKENS if room is None else min(_MAX_TOKENS, room))
-    if room is not None and not 0 < tokens <= room:
-        raise InputError(
-            f"the model's context of {context} tokens leaves {max(room, 0)} beside the longest "
-            f"prompt of {longest}"
-            + (f": lower --max-tokens from {asked}" if asked and room > 0 else "")
-        )
+    longest = max(map(len, prompts))
+    room = _MAX_TOKENS if limits.context is None else limits.context - longest
+    tokens = asked or max(1, min(_MAX_TOKENS, room))
+    check_room(prompts, limits, tokens, "--max-tokens")
     return tokens, longest + tokens

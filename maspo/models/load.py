@@ -1,47 +1,102 @@
-"""One door to every model: the embedded one, the hub, a folder, a GGUF file."""
+"""One door to every model: the embedded one, the hub, a folder, an adapter, a GGUF file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from maspo.errors import InputError
+from maspo.models.adapter import merged
+from maspo.models.generation import settle
+from maspo.models.source import EMBEDDED, Place, check_source, locate
+from maspo.models.whole import check_finite, check_loaded
 
-EMBEDDED = Path(__file__).parent / "embedded"
-"""Folder of the small language model that comes with the package, in Hugging Face format."""
+__all__ = ["EMBEDDED", "Limits", "check_source", "load_model", "load_tokenizer", "read_limits"]
 
 
 def load_model(source: str, dtype: str = "float32") -> tuple[Any, Any]:
-    """Load a causal language model and its tokenizer, on the CPU.
+    """Load a causal language model and its tokenizer, on the CPU, with its sampling settled.
 
     `source` is `embedded`, a hub id, a local folder, or a .gguf file, whose weights are widened to
-    `dtype`. The tokenizer pads on the left, with the end-of-sequence token where it has no pad token.
-    Raises InputError where nothing loadable is there, or the tokenizer has no chat template.
-    """
-    import torch
-    from transformers import AutoModelForCausalLM
+    `dtype`; an adapter is merged into its base model. The tokenizer pads on the left. What the model's
+    generation_config.json says is reduced to token ids; see `maspo.models.generation.settle`.
 
-    tokenizer = load_tokenizer(source)
-    place, extra = _locate(source)
-    with _loading(source):
-        safe = {} if extra else {"use_safetensors": True}  # never a pickle
-        model = AutoModelForCausalLM.from_pretrained(
-            place, dtype=getattr(torch, dtype), **extra, **safe
-        )
-    if extra:
-        _forget_quantization(model)
+    Raises InputError where nothing loadable is there, weights are missing, left over, of another
+    shape or not finite, or the tokenizer has no chat template.
+    """
+    place = locate(source)
+    tokenizer = _tokenizer(source, place)
+    model = _weights(source, place, dtype)
+    if place.adapter is not None:
+        with _loading(source):
+            model = merged(model, source, place.adapter)
+    check_finite(source, model)
+    settle(model, tokenizer, place)
     return model, tokenizer
 
 
 def load_tokenizer(source: str) -> Any:
     """Load a model's tokenizer alone; see `load_model`."""
+    return _tokenizer(source, locate(source))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a model can be given."""
+
+    context: int | None
+    """Most tokens, prompt and completion together, that it was made for, if known."""
+    vocabulary: int | None
+    """Ids from 0 that have an embedding, if known."""
+
+    @classmethod
+    def of(cls, config: Any) -> Limits:
+        """Read them from a model's configuration."""
+        text = config.get_text_config()
+        return cls(
+            context=getattr(text, "max_position_embeddings", None),
+            vocabulary=getattr(text, "vocab_size", None),
+        )
+
+
+def read_limits(source: str) -> Limits:
+    """Return the limits of a model that is not loaded."""
+    from transformers import AutoConfig
+
+    place = locate(source)
+    with _loading(source):
+        return Limits.of(AutoConfig.from_pretrained(place.path, **place.extra))
+
+
+def _weights(source: str, place: Place, dtype: str) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    safe = {} if place.extra else {"use_safetensors": True}  # never a pickle
+    with _loading(source):
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            place.path,
+            dtype=getattr(torch, dtype),
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # named below, with all others
+            **place.extra,
+            **safe,
+        )
+    model, found = loaded
+    check_loaded(source, found)
+    if place.extra:
+        _forget_quantization(model)
+    return model
+
+
+def _tokenizer(source: str, place: Place) -> Any:
     from transformers import AutoTokenizer
 
-    place, extra = _locate(source)
+    own = None if place.adapter is None else _tokenizer_beside(place.adapter)
     with _loading(source):
-        tokenizer = AutoTokenizer.from_pretrained(place, **extra)
+        tokenizer: Any = AutoTokenizer.from_pretrained(own or place.path, **place.extra)
     if tokenizer.chat_template is None:
         raise InputError(f"the tokenizer of {source!r} has no chat template; use an instruct model")
     tokenizer.padding_side = "left"
@@ -50,19 +105,17 @@ def load_tokenizer(source: str) -> Any:
     return tokenizer
 
 
-def context_length(source: str) -> int | None:
-    """Give the most tokens, prompt and completion together, that a model was made for, if known."""
-    from transformers import AutoConfig
+def _tokenizer_beside(adapter: str) -> str | None:
+    """Return the place of an adapter if a tokenizer was saved there; else its base model has it."""
+    from transformers.utils import cached_file
 
-    place, extra = _locate(source)
-    with _loading(source):
-        config = AutoConfig.from_pretrained(place, **extra)
-    return getattr(config.get_text_config(), "max_position_embeddings", None)
-
-
-def check_source(source: str) -> None:
-    """Raise InputError for a path that leads nowhere, before anything is loaded."""
-    _locate(source)
+    found = cached_file(
+        adapter,
+        "tokenizer_config.json",
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return None if found is None else adapter
 
 
 @contextmanager
@@ -70,27 +123,11 @@ def _loading(source: str) -> Iterator[None]:
     """Turn what `from_pretrained` raises where nothing loadable is there into one sentence."""
     try:
         yield
-    except (OSError, ValueError) as error:
+    except InputError:
+        raise
+    except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise InputError(f"no model could be loaded from {source!r}: {reason}") from None
-
-
-def _locate(source: str) -> tuple[str, dict[str, str]]:
-    """Give what `from_pretrained` takes: a place, and the GGUF file in it if it is one."""
-    if source == "embedded":
-        return str(EMBEDDED), {}
-    path = Path(source).expanduser()
-    if path.suffix == ".gguf":
-        if not path.is_file():
-            raise InputError(f"there is no GGUF file {source}")
-        return str(path.parent), {"gguf_file": path.name}
-    if path.is_dir():
-        return str(path), {}
-    if source.startswith((".", "/", "~")) or source.count("/") != 1:
-        raise InputError(
-            f"unknown model {source!r}; give embedded, a hub id owner/name, a folder, or a .gguf file"
-        )
-    return source, {}
 
 
 def _forget_quantization(model: Any) -> None:

@@ -43,6 +43,8 @@ class Model(Section):
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the weights; for that of the arithmetic see `training.precision`."""
     lora: Lora | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    """Variables of the chat template, such as `{enable_thinking: false}`, for every prompt."""
 
 
 class Data(Section):
@@ -228,6 +230,20 @@ class Recipe(Section):
     def completions_per_update(self) -> int:
         """Completions in an optimizer step."""
         return self.completions // self.training.updates_per_rollout
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_place_for_template_variables(cls, content: Any) -> Any:
+        """Take TRL's name of `model.chat_template_kwargs`: under `trl` evaluations would not see them."""
+        trl = content.get("trl") if isinstance(content, dict) else None
+        if not isinstance(trl, dict) or "chat_template_kwargs" not in trl:
+            return content
+        model = content.get("model") or {}
+        if not isinstance(model, dict) or model.get("chat_template_kwargs") is not None:
+            raise ValueError("chat_template_kwargs belong under model alone, not under trl as well")
+        moved = {"chat_template_kwargs": trl["chat_template_kwargs"]}
+        rest = {name: value for name, value in trl.items() if name not in moved}
+        return {**content, "model": {**model, **moved}, "trl": rest}
 
     @model_validator(mode="after")
     def _divisible(self) -> Recipe:

@@ -1,10 +1,16 @@
 """Which engine samples, and how it is opened on a model."""
 
 import importlib.util
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from maspo.models.load import EMBEDDED, load_model
+from maspo.models.device import best_device
+from maspo.models.generation import save_model, source_end_tokens
+from maspo.models.load import load_model, load_tokenizer
+from maspo.models.source import locate
 from maspo.sampling.interface import Sampler
 
 BATCH_SIZES = {"transformers": 32, "vllm": 512}
@@ -22,33 +28,45 @@ def choose_engine(asked: str) -> str:
 
 
 def choose_dtype(asked: str) -> str:
-    """Settle `auto`: bfloat16 on a GPU, float32 on a CPU."""
+    """Settle `auto`: bfloat16 on an accelerator, float32 on a CPU."""
     if asked != "auto":
         return asked
-    import torch
-
-    return "bfloat16" if torch.cuda.is_available() else "float32"
+    return "float32" if best_device().type == "cpu" else "bfloat16"
 
 
-def open_sampler(engine: str, source: str, tokenizer: Any, *, dtype: str, context: int) -> Sampler:
-    """Load a model, on the GPU where there is one, for sequences of at most `context` tokens."""
+def open_sampler(
+    engine: str,
+    source: str,
+    *,
+    dtype: str,
+    context: int,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
+) -> Sampler:
+    """Load a model where `best_device` says, for sequences of at most `context` tokens."""
     if engine == "vllm":
-        return _with_vllm(source, tokenizer, dtype, context)
-    import torch
-
+        return _with_vllm(source, dtype, context, chat_template_kwargs)
     from maspo.sampling.with_transformers import TransformersSampler
 
-    model, _ = load_model(source, dtype)
-    return TransformersSampler(model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer)
+    model, tokenizer = load_model(source, dtype)
+    return TransformersSampler(model.to(best_device()), tokenizer, chat_template_kwargs)
 
 
-def _with_vllm(source: str, tokenizer: Any, dtype: str, context: int) -> Sampler:
+def _with_vllm(
+    source: str, dtype: str, context: int, chat_template_kwargs: Mapping[str, Any] | None
+) -> Sampler:
     from maspo.sampling.with_vllm import VllmSampler
 
-    place = str(EMBEDDED) if source == "embedded" else source
-    if not place.endswith(".gguf"):
-        return VllmSampler(place, tokenizer, dtype=dtype, context=context)
-    with TemporaryDirectory() as folder:  # vLLM reads safetensors
-        load_model(source, dtype)[0].save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        return VllmSampler(folder, tokenizer, dtype=dtype, context=context)
+    place, tokenizer = locate(source), load_tokenizer(source)
+    opened = partial(
+        VllmSampler,
+        tokenizer=tokenizer,
+        ends=source_end_tokens(place, tokenizer),
+        dtype=dtype,
+        context=context,
+        chat_template_kwargs=chat_template_kwargs,
+    )
+    if not place.converted:
+        return opened(place.path)
+    with TemporaryDirectory() as folder:  # vLLM reads whole safetensors
+        save_model(*load_model(source, dtype), Path(folder))
+        return opened(folder)

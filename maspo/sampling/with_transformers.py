@@ -7,9 +7,11 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from maspo.data.problems import Problem
+from maspo.errors import RunError
+from maspo.models.generation import end_tokens, padding_token
 from maspo.sampling.group import complete
 from maspo.sampling.interface import Row, Sample, Settings, check_unique, layout
-from maspo.sampling.text import as_sample, end_tokens, prompt_tokens
+from maspo.sampling.text import TemplateVariables, as_sample, prompt_tokens
 
 
 class TransformersSampler:
@@ -20,21 +22,30 @@ class TransformersSampler:
     matter, and the latter is left as it was.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        chat_template_kwargs: TemplateVariables = None,
+    ) -> None:
         self._model, self._tokenizer = model, tokenizer
+        self._template = chat_template_kwargs
 
     def sample(
         self, problems: Sequence[Problem], settings: Settings, done: Collection[Row] = ()
     ) -> Iterator[list[Sample]]:
-        """Yield the samples chunk by chunk; InputError where two problems share an id."""
+        """Yield the samples chunk by chunk.
+
+        Raises InputError where two problems share an id, RunError where the model has diverged.
+        """
         check_unique(problems)
-        prompts = {problem.id: prompt_tokens(self._tokenizer, problem) for problem in problems}
+        prompts = {one.id: prompt_tokens(self._tokenizer, one, self._template) for one in problems}
         lengths = {problem: len(ids) for problem, ids in prompts.items()}
-        ends = end_tokens(self._model.generation_config.eos_token_id, self._tokenizer)
-        config = _generation_config(settings, self._tokenizer, ends)
+        ends = end_tokens(self._model.generation_config, self._tokenizer)
+        config = _generation_config(settings, ends, padding_token(self._model, self._tokenizer))
         for chunk in layout(lengths, settings, done):
             asked = [prompts[problem] for problem in chunk.problems]
-            with _isolated(self._model, chunk.seed):
+            with _isolated(self._model, chunk.seed), _diverging():
                 drawn = complete(self._model, asked, len(chunk.indices), config)
             completions = [ids for each in drawn for ids in each]
             yield [
@@ -46,13 +57,10 @@ class TransformersSampler:
             ]
 
 
-def _generation_config(
-    settings: Settings, tokenizer: PreTrainedTokenizerBase, ends: set[int]
-) -> GenerationConfig:
-    # Every sampling setting is given, so that the checkpoint's own generation_config has no say;
-    # for greedy decoding they are the neutral values, of which transformers does not complain.
+def _generation_config(settings: Settings, ends: list[int], pad: int) -> GenerationConfig:
+    # What is not given here transformers takes from model.generation_config, of which loading leaves
+    # token ids alone; for greedy decoding these are the neutral values, of which it does not complain.
     greedy = settings.temperature == 0
-    pad = tokenizer.pad_token_id
     return GenerationConfig(
         max_new_tokens=settings.max_new_tokens,
         do_sample=not greedy,
@@ -60,20 +68,28 @@ def _generation_config(
         top_p=1.0 if greedy else settings.top_p,
         top_k=50 if greedy else 0,
         repetition_penalty=1.0,
-        eos_token_id=sorted(ends),
-        # Masked before a prompt, cut off after a completion: where none is named, any token serves.
-        pad_token_id=tokenizer.eos_token_id if pad is None else pad,
+        eos_token_id=ends or None,
+        pad_token_id=pad,
     )
+
+
+@contextmanager
+def _diverging() -> Iterator[None]:
+    try:
+        yield
+    except FloatingPointError as error:
+        raise RunError(str(error)) from None
 
 
 @contextmanager
 def _isolated(model: PreTrainedModel, seed: int) -> Iterator[None]:
     """Seed torch and put the model in eval mode without gradients; undo all of it afterwards."""
     training = model.training
-    devices = [model.device] if model.device.type == "cuda" else []
+    kind = model.device.type
+    devices = [] if kind in ("cpu", "mps") else [model.device]  # mps has no generators by device
     model.eval()
     try:
-        with torch.random.fork_rng(devices=devices), torch.no_grad():
+        with torch.random.fork_rng(devices=devices, device_type=kind), torch.no_grad():
             torch.manual_seed(seed)
             yield
     finally:

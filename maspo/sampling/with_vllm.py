@@ -8,7 +8,7 @@ from typing import Any
 from maspo.data.problems import Problem
 from maspo.errors import InputError
 from maspo.sampling.interface import Row, Sample, Settings, check_unique, derived_seed, layout
-from maspo.sampling.text import as_sample, prompt_tokens
+from maspo.sampling.text import TemplateVariables, as_sample, prompt_tokens
 
 # Read when vLLM is imported. In one process its scheduling is deterministic, nothing is left behind
 # when that process is killed, and nobody else needs to reach it.
@@ -26,10 +26,19 @@ class VllmSampler:
     Every completion has a seed of its own, made of the run's seed, its problem and its index.
     """
 
-    def __init__(self, model: str, tokenizer: Any, *, dtype: str, context: int) -> None:
+    def __init__(
+        self,
+        model: str,
+        tokenizer: Any,
+        *,
+        ends: Sequence[int],
+        dtype: str,
+        context: int,
+        chat_template_kwargs: TemplateVariables = None,
+    ) -> None:
         """Load `model`, a folder with safetensors or a hub id, for sequences of `context` tokens.
 
-        Raises InputError where vLLM is not installed.
+        `ends` are the tokens that end a completion. Raises InputError where vLLM is not installed.
         """
         if importlib.util.find_spec("vllm") is None:
             raise InputError("the engine vllm needs a package: pip install 'maspo[vllm]'")
@@ -46,15 +55,17 @@ class VllmSampler:
             max_model_len=context,
             enforce_eager=eager,
             use_tqdm_on_load=False,
+            generation_config="vllm",  # its own defaults, not the checkpoint's
         )
-        self._tokenizer = tokenizer
+        self._tokenizer, self._ends = tokenizer, list(ends)
+        self._template = chat_template_kwargs
 
     def sample(
         self, problems: Sequence[Problem], settings: Settings, done: Collection[Row] = ()
     ) -> Iterator[list[Sample]]:
         """Yield the samples chunk by chunk; InputError where two problems share an id."""
         check_unique(problems)
-        prompts = {problem.id: prompt_tokens(self._tokenizer, problem) for problem in problems}
+        prompts = {one.id: prompt_tokens(self._tokenizer, one, self._template) for one in problems}
         lengths = {problem: len(ids) for problem, ids in prompts.items()}
         for chunk in layout(lengths, settings, done):
             seeds = [derived_seed(settings.seed, *row) for row in chunk.rows]
@@ -62,7 +73,7 @@ class VllmSampler:
             self._engine.reset_prefix_cache()
             outputs = self._engine.generate(
                 [{"prompt_token_ids": prompts[problem]} for problem, _ in chunk.rows],
-                [_parameters(settings, seed) for seed in seeds],
+                [_parameters(settings, self._ends, seed) for seed in seeds],
                 use_tqdm=False,
             )
             drawn = [output.outputs[0] for output in outputs]
@@ -73,13 +84,14 @@ class VllmSampler:
             ]
 
 
-def _parameters(settings: Settings, seed: int) -> Any:
+def _parameters(settings: Settings, ends: list[int], seed: int) -> Any:
     from vllm import SamplingParams  # pyright: ignore[reportMissingImports]
 
     return SamplingParams(
         temperature=settings.temperature,
         top_p=settings.top_p,
         max_tokens=settings.max_new_tokens,
+        stop_token_ids=ends,
         seed=seed,
         detokenize=False,
     )

@@ -20,6 +20,7 @@ from maspo.engines.trl.config import LOSS_TYPES, MASPOConfig
 from maspo.engines.trl.rewards import reward_functions, rows_of
 from maspo.engines.trl.trainer import MASPOTrainer
 from maspo.errors import InputError, RunError, unknown
+from maspo.models.device import best_device
 from maspo.recipes.schema import Lora, Recipe, check_division
 from maspo.rewards import RewardSet
 
@@ -72,6 +73,7 @@ def trl_config(
         "temperature": rollout.temperature,
         "top_p": rollout.top_p,
         "max_completion_length": rollout.max_completion_tokens,
+        "chat_template_kwargs": recipe.model.chat_template_kwargs,
         "use_vllm": rollout.engine == "vllm",
         "max_steps": training.steps,
         "updates_per_rollout": training.updates_per_rollout,
@@ -87,7 +89,7 @@ def trl_config(
         "advantages": recipe.advantages,
         "beta": training.kl,
         "bf16": in_bfloat16(training.precision, parameters),
-        "use_cpu": not torch.accelerator.is_available(),
+        "use_cpu": best_device().type == "cpu",
         "gradient_checkpointing": training.gradient_checkpointing,
         "save_strategy": "steps" if training.save_every else "no",
         "save_steps": (training.save_every or 1) * training.updates_per_rollout,

@@ -13,7 +13,7 @@ from maspo.core.reduction import REDUCTIONS
 from maspo.engines.verl.limits import check_coupling, check_objective
 from maspo.engines.verl.names import DTYPES, OUR_ADVANTAGES, VERL_ADVANTAGES
 from maspo.errors import InputError
-from maspo.models.load import EMBEDDED
+from maspo.models.source import EMBEDDED, locate
 from maspo.recipes.schema import Recipe, check_division
 
 BACKENDS = ("fsdp", "fsdp2", "megatron")
@@ -139,6 +139,7 @@ def _data(recipe: Recipe, folder: Path) -> dict[str, Any]:
         "data.truncation": "error",
         "data.max_response_length": recipe.rollout.max_completion_tokens,
         "data.seed": recipe.seed,
+        "data.apply_chat_template_kwargs": recipe.model.chat_template_kwargs or {},
         "reward.custom_reward_function.path": REWARD,
         "+reward.custom_reward_function.reward_kwargs": {
             name: value
@@ -233,6 +234,10 @@ def _model(recipe: Recipe, cluster: Cluster) -> dict[str, Any]:
     if source.endswith(".gguf"):
         raise InputError(
             "verl reads no .gguf files; save the model in Hugging Face format and name that folder"
+        )
+    if source != "embedded" and Path(source).is_dir() and locate(source).adapter:
+        raise InputError(
+            "verl reads no adapter as a model; merge it into its model and name that folder"
         )
     common = {
         f"{MODEL}.path": str(EMBEDDED) if source == "embedded" else source,

@@ -16,6 +16,7 @@ from maspo.data import Problem
 from maspo.errors import InputError
 from maspo.lab.provenance import versions
 from maspo.lab.run.folder import RunFolder
+from maspo.models.device import best_device
 from maspo.recipes import Recipe
 
 FREE = {"about", "reward.workers", "training.save_every", "training.keep"}
@@ -41,7 +42,7 @@ def fingerprint(
     for spec in recipe.reward.specs:
         found[f"the code of the reward {spec.name}"] = _digest(spec.code())
     found["the number of processes"] = str(processes)
-    found["the device"] = "cuda" if torch.cuda.is_available() else "cpu"
+    found["the device"] = best_device().type
     found |= {
         name: number for name, number in versions().items() if name not in ("python", "datasets")
     }

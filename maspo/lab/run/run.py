@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +23,13 @@ from maspo.lab.run.report import write_report
 from maspo.lab.run.resume import claimed, cut_metrics, fingerprint
 from maspo.lab.run.stopping import Stopped, Stopping
 from maspo.lab.run.tokens import TokenSaver
-from maspo.models.load import check_source, load_model
+from maspo.models import load_model, save_model
+from maspo.models.device import best_device
+from maspo.models.load import Limits, check_source
 from maspo.objectives import describe_objective
 from maspo.recipes import Recipe, dump_recipe
 from maspo.rewards import RewardSet
+from maspo.sampling.text import check_room, check_template_variables, prompt_tokens
 
 if TYPE_CHECKING:
     from maspo.engines.trl.training import Trained
@@ -75,7 +80,7 @@ class Run:
         training, held_out = recipe.problems()
         screen.console.print(f"loading {recipe.model.source}", style="dim", markup=False)
         model, tokenizer = load_model(recipe.model.source, recipe.model.dtype)
-        training = fitting(training, tokenizer, recipe.data.max_prompt_tokens, screen)
+        training = answerable(recipe, training, held_out, model, tokenizer, screen)
         if len(training) < recipe.rollout.prompts:
             raise InputError(
                 f"a rollout takes {recipe.rollout.prompts} prompts, but only {len(training)} "
@@ -118,7 +123,7 @@ class Run:
             judge = Judge(
                 self.recipe, self.held_out, self.tokenizer, rewards, self.folder, self.screen
             )
-            before = judge("before", to_device(self.model))
+            before = judge("before", self.model.to(best_device()))
             self.processes.wait()
             done = self.train(rewards)
             after = judge("after", done.model)
@@ -171,7 +176,7 @@ class Run:
         from maspo.engines.trl.checkpoint import keep_last
 
         files.write_folder(
-            self.folder.path / "model", done.model.save_pretrained, self.tokenizer.save_pretrained
+            self.folder.path / "model", partial(save_model, done.model, self.tokenizer)
         )
         recipe = self.recipe
         summary = {
@@ -214,32 +219,33 @@ def watched(
         yield sink
 
 
-def fitting(
-    problems: list[Problem], tokenizer: Any, limit: int | None, screen: Screen
+def answerable(
+    recipe: Recipe,
+    training: list[Problem],
+    held_out: list[Problem],
+    model: Any,
+    tokenizer: Any,
+    screen: Screen,
 ) -> list[Problem]:
-    """Leave out the problems whose prompt is longer than `limit` tokens, and say how many."""
-    if limit is None:
-        return problems
-    kept = []
-    for problem in problems:
-        ids = tokenizer.apply_chat_template(
-            list(problem.prompt), add_generation_prompt=True, return_dict=True
-        )["input_ids"]
-        if len(ids) <= limit:
-            kept.append(problem)
-    if len(kept) < len(problems):
-        left = len(problems) - len(kept)
+    """Return the training problems whose prompts are within the recipe's limit; say how many are not.
+
+    Every prompt that the run will ask is written: InputError where the chat template or the model's
+    context has no room for one.
+    """
+    variables, limit = recipe.model.chat_template_kwargs, recipe.data.max_prompt_tokens
+    check_template_variables(tokenizer, variables)
+    asked = [prompt_tokens(tokenizer, problem, variables) for problem in training]
+    within = [limit is None or len(ids) <= limit for ids in asked]
+    if not all(within):
+        left = len(within) - sum(within)
         screen.console.print(
             f"{left} problems with prompts over {limit} tokens left out", style="dim"
         )
-    return kept
-
-
-def to_device(model: Any) -> Any:
-    """Move a model to the GPU, where there is one."""
-    import torch
-
-    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+    prompts = list(compress(asked, within))
+    prompts += [prompt_tokens(tokenizer, problem, variables) for problem in held_out]
+    tokens = recipe.rollout.max_completion_tokens
+    check_room(prompts, Limits.of(model.config), tokens, "rollout.max_completion_tokens")
+    return list(compress(training, within))
 
 
 class Judge:
@@ -278,6 +284,7 @@ class Judge:
                 max_new_tokens=self.recipe.rollout.max_completion_tokens,
                 batch_size=settings.batch_size,
                 seed=self.recipe.seed,
+                chat_template_kwargs=self.recipe.model.chat_template_kwargs,
                 progress=lambda done: bar.advance(bar.task_ids[0], done),
                 kept_in=self.folder.path / "samples" / f"{when}.drawn.jsonl",
             )

@@ -18,10 +18,11 @@ from maspo.evaluation.scoring import score
 from maspo.lab.console import Screen
 from maspo.lab.provenance import provenance, versions
 from maspo.lab.scores.terminal import settings_lines, show_changes, show_scores, tell
-from maspo.models.load import check_source, context_length, load_tokenizer
+from maspo.models.load import check_source, load_tokenizer, read_limits
 from maspo.rewards import RewardSet
 from maspo.sampling import Sampler, Settings
 from maspo.sampling.engines import BATCH_SIZES, choose_dtype, choose_engine, open_sampler
+from maspo.sampling.text import check_template_variables, prompt_tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,7 @@ class Asked:
     top_p: float
     max_tokens: int | None
     template: str | None
+    chat_template_kwargs: Mapping[str, Any] | None
     engine: str
     dtype: str
     batch_size: int | None
@@ -51,14 +53,17 @@ def draw_evaluation(asked: Asked, folder: EvaluationFolder, screen: Screen) -> N
     check_source(asked.model)
     problems = load_benchmarks(asked.benchmarks, data=asked.data, limit=asked.limit)
     tokenizer = load_tokenizer(asked.model)
+    variables = asked.chat_template_kwargs
+    check_template_variables(tokenizer, variables)
     template = default_template(tokenizer) if asked.template is None else asked.template
     check_template(template)
     problems = {
         name: [with_template(one, template) for one in each] for name, each in problems.items()
     }
-    tokens, context = token_budget(
-        asked.max_tokens, context_length(asked.model), tokenizer, problems
-    )
+    prompts = [
+        prompt_tokens(tokenizer, one, variables) for each in problems.values() for one in each
+    ]
+    tokens, context = token_budget(asked.max_tokens, read_limits(asked.model), prompts)
     engine = choose_engine(asked.engine)
     settled = replace(
         asked,
@@ -73,8 +78,13 @@ def draw_evaluation(asked: Asked, folder: EvaluationFolder, screen: Screen) -> N
     tell(screen.console, *settings_lines(record, problems, folder.path))
 
     def sampler() -> Sampler:
-        dtype = settled.dtype
-        return open_sampler(engine, asked.model, tokenizer, dtype=dtype, context=context)
+        return open_sampler(
+            engine,
+            asked.model,
+            dtype=settled.dtype,
+            context=context,
+            chat_template_kwargs=variables,
+        )
 
     draw_missing(folder, problems, settings, sampler, screen)
 
