@@ -18,7 +18,7 @@ transformers = pytest.importorskip("transformers")
 
 from datasets import Dataset  # noqa: E402
 
-from maspo.engines.trl import MASPOConfig, MASPOTrainer, check_trl_version  # noqa: E402
+from maspo.engines.trl import SUPPORTED, MASPOConfig, MASPOTrainer  # noqa: E402
 from maspo.engines.trl.collapse import CollapseWarning  # noqa: E402
 
 PROMPTS = [
@@ -274,10 +274,10 @@ def test_a_reward_that_is_not_finite_stops_the_run(tmp_path):
 
 
 def test_other_versions_of_trl_are_refused():
-    check_trl_version(trl.__version__)
+    SUPPORTED.check(trl.__version__)
     for other in ("1.15.4", "1.17.0", "2.0"):
         with pytest.raises(maspo.InputError, match=f"TRL {other} is installed"):
-            check_trl_version(other)
+            SUPPORTED.check(other)
 
 
 def test_collapse_is_named_once_with_the_authors_advice():

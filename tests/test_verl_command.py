@@ -78,10 +78,10 @@ def test_doctor_and_data(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["train", "--engine", "vrel"], "the engine must be trl or verl, not vrel"),
+        (["train", "--engine", "vrel"], "unknown engine 'vrel'; did you mean 'verl'"),
         (["train", "--nodes", "2"], "--nodes is for --engine verl"),
         (["train", "--dry-run"], "--dry-run is for --engine verl"),
-        (["doctor", "vrel"], "the engine must be trl or verl, not vrel"),
+        (["doctor", "vrel"], "unknown engine 'vrel'; did you mean 'verl'"),
         (["train", "--engine", "verl", "--backend", "ddp"], "--backend must be one of"),
     ],
 )

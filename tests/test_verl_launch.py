@@ -14,7 +14,7 @@ import yaml
 
 from maspo import InputError
 from maspo.data import Problem
-from maspo.engines.verl import check_verl_version
+from maspo.engines.verl import SUPPORTED
 from maspo.engines.verl.export import verl_rows, write_parquet, write_problems
 from maspo.engines.verl.launch import command, printed
 from maspo.engines.verl.reward import compute_score
@@ -250,7 +250,7 @@ def test_data_of_a_recipe(tmp_path):
 )
 def test_untested_versions_are_refused(installed, message):
     with pytest.raises(InputError, match=message):
-        check_verl_version(installed)
+        SUPPORTED.check(installed)
 
 
 @needs_verl

@@ -13,7 +13,8 @@ from verl.workers.config import McoreActorConfig
 from verl.workers.engine.megatron.transformer_impl import MegatronEngineWithLMHead
 from verl.workers.utils.losses import ppo_loss
 
-from maspo.engines.verl.probe import as_verl, two_tokens, weights_by_formula
+from maspo.engines.two_tokens import two_tokens, weights_by_formula
+from maspo.engines.verl.probe import as_verl
 from maspo.engines.verl.settings import MASPOPolicyLossConfig
 from maspo.objectives import make_objective
 

@@ -9,13 +9,33 @@ from typing import Annotated
 
 import typer
 
-from maspo.cli import compare, data, evaluate, verl
+from maspo.cli import compare, data, evaluate
 from maspo.cli.explore import explore
+from maspo.cli.options import (
+    Backend,
+    DryRun,
+    EngineName,
+    Gpus,
+    Nodes,
+    RecipeName,
+    Sampler,
+    Settings,
+    Submit,
+)
 from maspo.cli.replay import replay
 from maspo.cli.report import report
 from maspo.cli.terminal import console, quiet, say
+from maspo.engines.engine import (
+    DEFAULT_ENGINE,
+    ENGINES,
+    InProcessEngine,
+    Launch,
+    LaunchedEngine,
+    engine_named,
+)
 from maspo.errors import InputError, RunError
 from maspo.lab.run.folder import RunFolder
+from maspo.recipes.schema import Recipe
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,14 +54,6 @@ WRITING = (
 )
 """What the system says where a file cannot be written."""
 
-RecipeName = Annotated[str, typer.Argument(help="A YAML file, or one of `maspo recipes`.")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Change a key, as training.learning_rate=1e-5."
-    ),
-]
-
 
 @app.command()
 def train(
@@ -51,20 +63,19 @@ def train(
         str | None, typer.Option(help="Folder of the run: new, empty, or with this run unfinished.")
     ] = None,
     strict: Annotated[bool, typer.Option(help="Refuse what is otherwise only warned of.")] = False,
-    engine: Annotated[str, typer.Option(help="trl, on one machine, or verl, on many.")] = "trl",
-    nodes: verl.Nodes = None,
-    gpus_per_node: verl.Gpus = None,
-    backend: verl.Backend = None,
-    rollout: verl.Sampler = None,
-    submit: verl.Submit = None,
-    dry_run: verl.DryRun = False,
+    engine: EngineName = DEFAULT_ENGINE,
+    nodes: Nodes = None,
+    gpus_per_node: Gpus = None,
+    backend: Backend = None,
+    rollout: Sampler = None,
+    submit: Submit = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Evaluate, train, evaluate again; without arguments the quickstart, on any computer."""
     from maspo.recipes import load_recipe, plan
 
-    check_engine(engine)
-    chosen = load_recipe(recipe, set_ or [])
-    options = verl.Options(
+    trainer = engine_named(engine)
+    launch = Launch(
         nodes=nodes,
         gpus_per_node=gpus_per_node,
         backend=backend,
@@ -72,20 +83,42 @@ def train(
         submit=submit,
         dry_run=dry_run,
     )
-    if engine == "verl":
-        verl.train(chosen, RunFolder.choose(out, chosen.name), options, strict=strict)
-        return
-    options.refuse()
-    folder, processes = choose_folder(out, chosen.name), int(os.environ.get("WORLD_SIZE", "1"))
-    for line in plan(chosen, processes):
+    launch.check(trainer)
+    chosen = load_recipe(recipe, set_ or [])
+    launched = isinstance(trainer, LaunchedEngine)
+    folder = RunFolder.choose(out, chosen.name) if launched else choose_folder(out, chosen.name)
+    for line in plan(chosen, trainer.shares(chosen, launch)):
         say(line, "dim")
+    for name in ENGINES:
+        if name != engine and getattr(chosen, name):
+            keys = ", ".join(getattr(chosen, name))
+            say(
+                f"note       the section {name} ({keys}) does nothing with --engine {engine}", "dim"
+            )
+    if isinstance(trainer, LaunchedEngine):
+        _launch(chosen, folder, trainer, launch, strict)
+    elif isinstance(trainer, InProcessEngine):
+        _train(chosen, folder, trainer, strict)
+
+
+def _launch(
+    recipe: Recipe, folder: RunFolder, engine: LaunchedEngine, launch: Launch, strict: bool
+) -> None:
+    from maspo.lab.console import Screen
+    from maspo.lab.run.launched import launch_recipe
+
+    launch_recipe(recipe, folder, Screen(console), engine, launch, strict=strict)
+
+
+def _train(recipe: Recipe, folder: RunFolder, engine: InProcessEngine, strict: bool) -> None:
+    engine.supported.check()
     quiet()
     from maspo.lab.console import Screen
     from maspo.lab.run.run import run_recipe
     from maspo.lab.run.stopping import Stopped
 
     try:
-        path = run_recipe(chosen, folder, Screen(console), strict=strict)
+        path = run_recipe(recipe, folder, Screen(console), engine, strict=strict)
     except Stopped as stopped:
         say(stopped.sentence)
         raise
@@ -133,20 +166,20 @@ def objectives(
 
 @app.command()
 def doctor(
-    engine: Annotated[str, typer.Argument(help="trl or verl.")] = "trl",
-    recipe: Annotated[str, typer.Argument(help="verl: the recipe to compose.")] = "quickstart",
+    engine: Annotated[str, typer.Argument(help=f"{', '.join(ENGINES)}.")] = DEFAULT_ENGINE,
+    recipe: RecipeName = "quickstart",
 ) -> None:
     """Check versions and devices, and prove on two tokens which objective is live."""
-    check_engine(engine)
-    if engine == "verl":
-        from maspo.recipes import load_recipe
+    from maspo.recipes import load_recipe
 
-        verl.doctor(load_recipe(recipe))
-        return
-    quiet()
+    trainer = engine_named(engine)
+    trainer.supported.check()
+    chosen = load_recipe(recipe)
+    if not isinstance(trainer, LaunchedEngine):
+        quiet()
     from maspo.cli.doctor import examine
 
-    if not examine(console):
+    if not examine(trainer, chosen):
         raise typer.Exit(1)
 
 
@@ -158,13 +191,6 @@ app.command()(replay)
 app.command()(compare.compare)
 app.command()(compare.ablate)
 app.add_typer(data.app, name="data")
-data.app.command("to-verl")(verl.to_verl)
-
-
-def check_engine(engine: str) -> None:
-    """Raise InputError for an engine that is neither of the two."""
-    if engine not in ("trl", "verl"):
-        raise InputError(f"the engine must be trl or verl, not {engine}")
 
 
 def choose_folder(out: str | None, name: str) -> RunFolder:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from maspo.cli.options import RecipeName, Settings
 from maspo.cli.terminal import console, say
 from maspo.errors import InputError
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from maspo.lab.race.runner import Runner
 
 
-RecipeName = Annotated[str, typer.Argument(help="A YAML file, or one of `maspo recipes`.")]
 Seeds = Annotated[
     int, typer.Option(help="Runs of each objective, counted up from the recipe's seed.")
 ]
@@ -36,10 +36,6 @@ Tune = Annotated[
     ),
 ]
 TuneSeeds = Annotated[int, typer.Option(help="Runs for each learning rate, on seeds of their own.")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe, for all."),
-]
 Out = Annotated[
     str | None, typer.Option(help="Folder of the race; one that was interrupted goes on.")
 ]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from maspo.cli.options import RecipeName, Settings
 from maspo.cli.terminal import console
 
 app = typer.Typer(no_args_is_help=True, help="Look at data sets.")
@@ -40,3 +41,17 @@ def overlap(
     if clean is not None:
         kept, left_out = write_clean(clean, train, found)
         console.print(f"{clean}: {kept} rows kept, {left_out} left out", highlight=False)
+
+
+@app.command("to-verl")
+def to_verl(
+    recipe: RecipeName,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the two files.")],
+    set_: Settings = None,
+) -> None:
+    """Write the problems of a recipe as verl reads them: train.parquet and test.parquet."""
+    from maspo.engines.verl.export import write_problems
+    from maspo.recipes import load_recipe
+
+    for path, count in write_problems(load_recipe(recipe, set_ or []), out).items():
+        console.print(f"{path}: {count} problems", highlight=False, soft_wrap=True)

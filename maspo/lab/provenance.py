@@ -14,8 +14,19 @@ from typing import Any
 import torch
 
 import maspo
+from maspo.engines.engine import ENGINES
 
-PACKAGES = ("torch", "trl", "transformers", "accelerate", "datasets", "peft", "math-verify", "vllm")
+FRAMEWORKS = tuple(engine.supported.package for engine in ENGINES.values())
+PACKAGES = (
+    "torch",
+    *FRAMEWORKS,
+    "transformers",
+    "accelerate",
+    "datasets",
+    "peft",
+    "math-verify",
+    "vllm",
+)
 
 
 def versions() -> dict[str, str]:

@@ -1,28 +1,31 @@
-"""Any objective of the library on TRL's GRPOTrainer."""
+"""Any objective of the library on TRL's GRPOTrainer.
 
-from importlib.metadata import version
+The names below are loaded at first use, after a look at TRL's version.
+"""
 
-from packaging.version import Version
+from __future__ import annotations
 
-from maspo.errors import InputError
+from typing import TYPE_CHECKING, Any
 
-SUPPORTED = ("1.16", "1.17")
-"""TRL versions from the first on, before the second: the window that the contract tests ran on."""
+from maspo.engines.trl.names import SUPPORTED
 
+if TYPE_CHECKING:
+    from maspo.engines.trl.config import MASPOConfig
+    from maspo.engines.trl.trainer import MASPOTrainer
 
-def check_trl_version(installed: str) -> None:
-    """Raise InputError where `installed` lies outside the supported window."""
-    if not Version(SUPPORTED[0]) <= Version(installed) < Version(SUPPORTED[1]):
-        raise InputError(
-            f"TRL {installed} is installed, but this version of maspo is tested with TRL "
-            f">={SUPPORTED[0]},<{SUPPORTED[1]} and relies on its internals; "
-            f"run: pip install 'trl>={SUPPORTED[0]},<{SUPPORTED[1]}'"
-        )
+__all__ = ["SUPPORTED", "MASPOConfig", "MASPOTrainer"]
 
 
-check_trl_version(version("trl"))
+def __getattr__(name: str) -> Any:
+    """Import our trainer and its settings; InputError for a TRL outside `SUPPORTED`."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    SUPPORTED.check()
+    from maspo.engines.trl.config import MASPOConfig
+    from maspo.engines.trl.trainer import MASPOTrainer
 
-from maspo.engines.trl.config import MASPOConfig  # noqa: E402  (the version is checked first)
-from maspo.engines.trl.trainer import MASPOTrainer  # noqa: E402
+    return {"MASPOConfig": MASPOConfig, "MASPOTrainer": MASPOTrainer}[name]
 
-__all__ = ["SUPPORTED", "MASPOConfig", "MASPOTrainer", "check_trl_version"]
+
+def __dir__() -> list[str]:
+    return __all__

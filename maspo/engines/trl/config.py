@@ -10,6 +10,8 @@ from trl import GRPOConfig
 
 from maspo.core.advantages import ADVANTAGES
 from maspo.core.objective import INERT, Objective
+from maspo.engines.engine import refuse_owned
+from maspo.engines.trl.names import OWNED_BY_THE_OBJECTIVE, SUPPORTED
 from maspo.errors import InputError, unknown
 from maspo.objectives import MASPO
 
@@ -23,20 +25,6 @@ LOSS_TYPES = {
 
 SCALE_REWARDS = {"group": "group", "center": "none", "batch": "batch"}
 """TRL's word for the advantage estimators that it has; of the others ours are put in their place."""
-
-OWNED_BY_THE_OBJECTIVE = (
-    "epsilon",
-    "epsilon_high",
-    "delta",
-    "importance_sampling_level",
-    "sapo_temperature_pos",
-    "sapo_temperature_neg",
-    "vespo_k_pos",
-    "vespo_lambda_pos",
-    "vespo_k_neg",
-    "vespo_lambda_neg",
-)
-"""Settings of TRL's own losses: with an objective in their place they would do nothing."""
 
 DEFAULT_UPDATES = 4
 
@@ -109,12 +97,8 @@ class MASPOConfig(GRPOConfig):
 
     def _refuse_settings_without_effect(self) -> None:
         defaults = {f.name: f.default for f in fields(GRPOConfig)}
-        for name in OWNED_BY_THE_OBJECTIVE:
-            if getattr(self, name) != defaults[name]:
-                raise InputError(
-                    f"{name} belongs to TRL's own losses and would do nothing here; "
-                    f"set it on the objective: {self.objective}"
-                )
+        owned = ((name, getattr(self, name), defaults[name]) for name in OWNED_BY_THE_OBJECTIVE)
+        refuse_owned(SUPPORTED, owned, f"on the objective: {self.objective}")
         if self.loss_type not in (*LOSS_TYPES.values(), "bnpo"):
             raise InputError(
                 f"loss_type={self.loss_type!r} names an objective; here it selects the normaliser, "

@@ -11,15 +11,13 @@ from trl import GRPOTrainer
 from maspo.core.objective import Objective
 from maspo.engines.trl.config import MASPOConfig
 from maspo.engines.trl.trainer import MASPOTrainer
+from maspo.engines.two_tokens import two_tokens, weights_of_two
 from maspo.models import load_model
-
-RATIOS = (2.0, 0.4)
-"""Two tokens, the first with A = 1 and the second with A = -1: both moved as their advantage asks."""
 
 
 def weights_in_trl(objective: Objective) -> torch.Tensor:
-    """Give the weights of the same tokens by the gradient of TRL's own loss in our trainer."""
-    old, log_probs, advantages = two_tokens()
+    """Return the weights of the two tokens by the gradient of TRL's own loss in our trainer."""
+    log_probs, old, advantages = two_tokens()
     leaf = log_probs.requires_grad_()
 
     class Fixed(GRPOTrainer):
@@ -47,12 +45,4 @@ def weights_in_trl(objective: Objective) -> torch.Tensor:
         batch |= {"completion_mask": mask, "advantages": advantages, "old_per_token_logps": old}
         probe.model.train()
         probe._compute_loss(probe.model, batch).backward()
-    assert leaf.grad is not None
-    return (-2 * leaf.grad / advantages)[0] + 0.0  # no -0.0; the loss is the mean of the two
-
-
-def two_tokens() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Give old and new log-probabilities and advantages of the two tokens, each `[1, 2]`, float64."""
-    ratios = torch.tensor([RATIOS], dtype=torch.float64)
-    old = torch.full_like(ratios, 0.3).log()
-    return old, old + ratios.log(), torch.tensor([[1.0, -1.0]], dtype=torch.float64)
+    return weights_of_two(leaf, advantages)

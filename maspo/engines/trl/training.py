@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from transformers import TrainerCallback
 from transformers.integrations import get_available_reporting_integrations
 from transformers.trainer_utils import set_seed
 
-from maspo.core.batch import TokenBatch
 from maspo.data import Problem
+from maspo.engines.engine import Sink, TokenSink, Trained
 from maspo.engines.trl.config import LOSS_TYPES, MASPOConfig
 from maspo.engines.trl.rewards import reward_functions, rows_of
 from maspo.engines.trl.trainer import MASPOTrainer
@@ -23,22 +23,6 @@ from maspo.errors import InputError, RunError, unknown
 from maspo.models.device import best_device
 from maspo.recipes.schema import Lora, Recipe, check_division
 from maspo.rewards import RewardSet
-
-Sink = Callable[[dict[str, Any]], None]
-TokenSink = Callable[[int, TokenBatch, torch.Tensor], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """What is left when training is over."""
-
-    model: Any
-    """The trained model; adapters are merged into it."""
-    seconds: float
-    """Wall clock of the training loop alone."""
-    steps: int
-    """Optimizer steps taken."""
-
 
 BFLOAT16_FROM = 10_000_000
 """Parameters from which a CPU with bfloat16 uses it; measured: even at 5M, a third faster at 27M and 135M."""

@@ -12,8 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from maspo.core.objective import INERT
-from maspo.engines.verl import check_verl_version
-from maspo.engines.verl.names import ENTRY_POINT
+from maspo.engines.verl.names import ENTRY_POINT, SUPPORTED
 from maspo.engines.verl.translate import Cluster, overrides
 from maspo.errors import InputError
 from maspo.recipes import Recipe
@@ -42,7 +41,7 @@ def prepare(recipe: Recipe, cluster: Cluster, folder: Path, *, strict: bool = Fa
     where no gate could act, of which `maspo.recipes.plan` warns.
     """
     settings = overrides(recipe, cluster, folder)
-    check_verl_version()
+    SUPPORTED.check()
     check_entry_point()
     check_neighbours()
     from maspo.engines.verl.compose import checked_objective, compose_config

@@ -17,25 +17,11 @@ from maspo.core.apply import Applied, apply_objective
 from maspo.core.batch import MAX_LOG_RATIO, TokenBatch
 from maspo.core.diagnostics import Mean, mean_over
 from maspo.core.objective import Objective
+from maspo.engines.engine import refuse_owned
 from maspo.engines.verl.limits import check_coupling, check_objective
+from maspo.engines.verl.names import OWNED_BY_THE_OBJECTIVE, SUPPORTED
 from maspo.errors import InputError
 from maspo.objectives import make_objective
-
-OWNED_BY_THE_OBJECTIVE = (
-    "clip_ratio",
-    "clip_ratio_low",
-    "clip_ratio_high",
-    "clip_ratio_c",
-    "tau_pos",
-    "tau_neg",
-    "policy_loss.clip_cov_ratio",
-    "policy_loss.clip_cov_lb",
-    "policy_loss.clip_cov_ub",
-    "policy_loss.kl_cov_ratio",
-    "policy_loss.ppo_kl_coef",
-    "policy_loss.dro_beta",
-)
-"""Settings of verl's own losses, under `actor`: with an objective in their place they would do nothing."""
 
 
 class VerlLoss:
@@ -116,15 +102,13 @@ def check_settings(config: Any, loss_agg_mode: str) -> None:
     """Raise InputError for a setting of verl's own losses, and for a denominator that varies."""
     from verl.workers.config import ActorConfig, PolicyLossConfig
 
+    settings = []
     for name in OWNED_BY_THE_OBJECTIVE:
         section, _, key = name.rpartition(".")
         kind, given = (PolicyLossConfig, config.policy_loss) if section else (ActorConfig, config)
         default = next(f.default for f in fields(kind) if f.name == key)
-        if given.get(key, default) != default:
-            raise InputError(
-                f"actor.{name} belongs to verl's own losses and would do nothing here; "
-                "set it on the objective, under actor.policy_loss.objective"
-            )
+        settings.append((f"actor.{name}", given.get(key, default), default))
+    refuse_owned(SUPPORTED, settings, "on the objective, under actor.policy_loss.objective")
     if loss_agg_mode == "seq-mean-token-sum-norm" and config.loss_scale_factor is None:
         raise InputError(
             "seq-mean-token-sum-norm would divide by the width of each micro-batch; set "

@@ -2,6 +2,27 @@
 
 from __future__ import annotations
 
+from maspo.engines.engine import Supported
+
+SUPPORTED = Supported(title="verl", package="verl", window="==0.9.1")
+"""The version that all of this was tested with, and the only one."""
+
+OWNED_BY_THE_OBJECTIVE = (
+    "clip_ratio",
+    "clip_ratio_low",
+    "clip_ratio_high",
+    "clip_ratio_c",
+    "tau_pos",
+    "tau_neg",
+    "policy_loss.clip_cov_ratio",
+    "policy_loss.clip_cov_lb",
+    "policy_loss.clip_cov_ub",
+    "policy_loss.kl_cov_ratio",
+    "policy_loss.ppo_kl_coef",
+    "policy_loss.dro_beta",
+)
+"""Settings of verl's own losses, under `actor`: with an objective in their place they would do nothing."""
+
 VERL_ADVANTAGES = {
     "group": {"algorithm.adv_estimator": "grpo", "algorithm.norm_adv_by_std_in_grpo": True},
     "center": {"algorithm.adv_estimator": "grpo", "algorithm.norm_adv_by_std_in_grpo": False},

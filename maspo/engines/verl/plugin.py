@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import traceback
 
-from maspo.engines.verl import check_verl_version
+from maspo.engines.verl import SUPPORTED
 
 PREFIX = "maspo."
 """Every objective is registered as `maspo.<name>`, and as `<name>` where verl has no such loss."""
@@ -18,7 +18,7 @@ PREFIX = "maspo."
 
 def register() -> None:
     """Enter every objective, and the advantage estimators that verl lacks, in verl's registries."""
-    check_verl_version()
+    SUPPORTED.check()
     from verl.trainer.ppo.core_algos import POLICY_LOSS_REGISTRY, register_policy_loss
 
     from maspo.engines.verl.advantages import register_advantages

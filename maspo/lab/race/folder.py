@@ -12,11 +12,11 @@ from typing import Any
 
 from maspo import files
 from maspo.errors import InputError
-from maspo.lab.provenance import provenance
+from maspo.lab.provenance import FRAMEWORKS, provenance
 from maspo.lab.race.plan import Cell, Plan, fingerprint, recipe_text
 from maspo.lab.run.folder import RunFolder
 
-FIXED = ("maspo", "torch", "trl", "transformers")
+FIXED = ("maspo", "torch", *FRAMEWORKS, "transformers")
 """Packages whose versions must be the same in all runs of a race."""
 
 

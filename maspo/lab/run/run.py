@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from maspo import files
 from maspo.data import Problem
+from maspo.engines.engine import InProcessEngine, Launch, Processes, Trained
 from maspo.errors import InputError
 from maspo.evaluation.evaluate import Evaluation, evaluate
 from maspo.lab.console import Screen
@@ -31,11 +32,15 @@ from maspo.recipes import Recipe, dump_recipe
 from maspo.rewards import RewardSet
 from maspo.sampling.text import check_room, check_template_variables, prompt_tokens
 
-if TYPE_CHECKING:
-    from maspo.engines.trl.training import Trained
 
-
-def run_recipe(recipe: Recipe, folder: RunFolder, screen: Screen, *, strict: bool = False) -> Path:
+def run_recipe(
+    recipe: Recipe,
+    folder: RunFolder,
+    screen: Screen,
+    engine: InProcessEngine,
+    *,
+    strict: bool = False,
+) -> Path:
     """Carry out a recipe, or what is left of it, and return its folder.
 
     Everything a user can get wrong is checked before a model is loaded and before anything is
@@ -46,7 +51,7 @@ def run_recipe(recipe: Recipe, folder: RunFolder, screen: Screen, *, strict: boo
     started = time.perf_counter()
     stopping = Stopping()
     with stopping.watching():
-        run = Run.prepare(recipe, folder, screen, stopping, strict=strict)
+        run = Run.prepare(recipe, folder, screen, engine, stopping, strict=strict)
         run.carry_out(started)
     return folder.path
 
@@ -58,9 +63,10 @@ class Run:
     recipe: Recipe
     folder: RunFolder
     screen: Screen
+    engine: InProcessEngine
     stopping: Stopping
     strict: bool
-    processes: Any
+    processes: Processes
     model: Any
     tokenizer: Any
     training: list[Problem]
@@ -68,14 +74,18 @@ class Run:
 
     @classmethod
     def prepare(
-        cls, recipe: Recipe, folder: RunFolder, screen: Screen, stopping: Stopping, *, strict: bool
+        cls,
+        recipe: Recipe,
+        folder: RunFolder,
+        screen: Screen,
+        engine: InProcessEngine,
+        stopping: Stopping,
+        *,
+        strict: bool,
     ) -> Run:
         """Check and load everything; InputError where something cannot be used."""
-        from maspo.engines.trl.processes import Processes
-        from maspo.engines.trl.training import trl_config
-
-        trl_config(recipe, folder.path, strict=strict)
-        processes = Processes()
+        engine.check(recipe, Launch(), folder.path, strict=strict)
+        processes = engine.processes()
         check_source(recipe.model.source)
         training, held_out = recipe.problems()
         screen.console.print(f"loading {recipe.model.source}", style="dim", markup=False)
@@ -90,6 +100,7 @@ class Run:
             recipe=recipe,
             folder=folder,
             screen=screen,
+            engine=engine,
             stopping=stopping,
             strict=strict,
             processes=processes,
@@ -146,18 +157,16 @@ class Run:
 
     def train(self, rewards: RewardSet) -> Trained:
         """Train from the last good checkpoint, or from the start; Stopped if that was asked for."""
-        from maspo.engines.trl.checkpoint import last_good, step_of
-        from maspo.engines.trl.training import train
-
-        place = self.processes.share(last_good(self.checkpoints) if self.processes.first else None)
+        first = self.processes.first
+        place, step = self.engine.latest(self.checkpoints) if first else (None, 0)
+        place = self.processes.share(place)
         seconds, total = 0.0, self.recipe.training.steps
-        if self.processes.first:
-            step = 0 if place is None else step_of(place)
+        if first:
             seconds = cut_metrics(self.folder, step)
             if step:
                 self.screen.console.print(f"going on after step {step} of {total}", style="dim")
         with watched(total, seconds, self.folder, self.screen) as sink, self.stopping.patient():
-            done = train(
+            done = self.engine.train(
                 self.recipe, self.model, self.tokenizer, self.training, rewards,
                 self.checkpoints, sink,
                 strict=self.strict, resume=place, stop=self.stopping.wanted, tokens=self.tokens(),
@@ -173,8 +182,6 @@ class Run:
 
     def conclude(self, done: Trained, found: dict[str, Any]) -> None:
         """Write model, summary and report, and let go of the checkpoints."""
-        from maspo.engines.trl.checkpoint import keep_last
-
         files.write_folder(
             self.folder.path / "model", partial(save_model, done.model, self.tokenizer)
         )
@@ -196,7 +203,7 @@ class Run:
         files.write_json(self.folder.path / "summary.json", summary)
         write_report(self.folder.path)
         self.folder.finish()
-        keep_last(self.checkpoints, recipe.training.keep)
+        self.engine.keep(self.checkpoints, recipe.training.keep)
         self.screen.results(summary)
 
 

@@ -1,0 +1,273 @@
+"""What makes a training framework an engine of ours, and the engines there are.
+
+Importing this imports no framework, and neither does looking at an engine's facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from maspo.core.objective import Objective
+from maspo.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from maspo.core.batch import TokenBatch
+    from maspo.data import Problem
+    from maspo.recipes.schema import Recipe
+
+Sink = Callable[[dict[str, Any]], None]
+"""Takes a line of metrics."""
+
+TokenSink = Callable[[int, "TokenBatch", "Tensor"], None]
+"""Takes the steps before a micro-batch, the micro-batch, and which of its rows were scored, `[batch]`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Supported:
+    """The window of a framework's versions that an engine is tested with."""
+
+    title: str
+    """As people write its name."""
+    package: str
+    """As pip writes it."""
+    window: str
+    """As pip writes it: `>=1.16,<1.17`."""
+
+    def check(self, installed: str | None = None) -> None:
+        """Raise InputError where the framework is missing, or `installed` lies outside the window."""
+        from packaging.specifiers import SpecifierSet
+
+        if installed is None:
+            try:
+                installed = version(self.package)
+            except PackageNotFoundError:
+                raise InputError(
+                    f"{self.title} is not installed; run: pip install 'maspo[{self.package}]'"
+                ) from None
+        if installed not in SpecifierSet(self.window):
+            raise InputError(
+                f"{self.title} {installed} is installed, but this version of maspo is tested with "
+                f"{self.title} {self.window.removeprefix('==')} and relies on its internals; "
+                f"run: pip install '{self.package}{self.window}'"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """How a run is started where an engine leaves a choice; None and false: as the engine has it."""
+
+    nodes: int | None = None
+    """Machines."""
+    gpus_per_node: int | None = None
+    """GPUs of each machine."""
+    backend: str | None = None
+    """What holds and updates the weights."""
+    rollout: str | None = None
+    """What samples."""
+    submit: str | None = None
+    """Address of a cluster that the run is sent to."""
+    dry_run: bool = False
+    """Check and show everything, and run nothing."""
+
+    def given(self) -> dict[str, Any]:
+        """Return the fields that were set."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name)}
+
+    def words(self) -> list[str]:
+        """Write them as options of the command line."""
+        words = []
+        for name, value in self.given().items():
+            words += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
+        return words
+
+    def check(self, engine: Engine) -> None:
+        """Raise InputError for the first field that `engine` has no use for."""
+        for name in self.given():
+            if name not in engine.options:
+                able = ", ".join(one for one in ENGINES if name in ENGINES[one].options)
+                raise InputError(f"--{name.replace('_', '-')} is for --engine {able}")
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """A training framework behind one interface.
+
+    Everything raises InputError for what a user can get wrong.
+    """
+
+    name: str
+    """Its name in `ENGINES` and on the command line."""
+    about: str
+    """What it is for, in a few words."""
+    supported: Supported
+    options: frozenset[str]
+    """The fields of `Launch` that it acts on."""
+    owned_settings: tuple[str, ...]
+    """Settings of the framework's own losses. With an objective in their place they would do nothing."""
+
+    def check(self, recipe: Recipe, launch: Launch, folder: Path, *, strict: bool = False) -> None:
+        """Raise InputError for everything that can be known to be wrong before a model is loaded.
+
+        Writes nothing. Under `strict` what is otherwise only warned of is refused.
+        """
+        ...
+
+    def shares(self, recipe: Recipe, launch: Launch) -> int:
+        """Count the processes that each take a share of the completions of an update."""
+        ...
+
+    def probe(self, objective: Objective) -> Tensor:
+        """Return the weights `[2]` that the framework's own loss gives `two_tokens`."""
+        ...
+
+    def examine(self, recipe: Recipe) -> Iterator[str]:
+        """Say what of ours the framework has loaded, and what a run of the recipe would train."""
+        ...
+
+
+class Processes(Protocol):
+    """The processes that train together, each of which runs the same program."""
+
+    @property
+    def count(self) -> int:
+        """How many they are."""
+        ...
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that writes and speaks."""
+        ...
+
+    def share(self, value: Any) -> Any:
+        """Return, in every process, the value that the first one has."""
+        ...
+
+    def wait(self) -> None:
+        """Wait until all processes are here."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What is left when training is over."""
+
+    model: Any
+    """The trained model; adapters are merged into it."""
+    seconds: float
+    """Wall clock of the training loop alone."""
+    steps: int
+    """Optimizer steps taken."""
+
+
+@runtime_checkable
+class InProcessEngine(Engine, Protocol):
+    """An engine that trains a model which the caller has loaded and evaluates itself."""
+
+    def processes(self) -> Processes:
+        """Return the processes of this run; InputError where they are dealt out as we cannot use."""
+        ...
+
+    def train(
+        self,
+        recipe: Recipe,
+        model: Any,
+        tokenizer: Any,
+        problems: Sequence[Problem],
+        reward: Any,
+        folder: Path,
+        sink: Sink,
+        *,
+        strict: bool = False,
+        resume: Path | None = None,
+        stop: Callable[[], bool] = ...,
+        tokens: TokenSink | None = None,
+    ) -> Trained:
+        """Train `model` on `problems` by the recipe.
+
+        Args:
+            recipe, model, tokenizer, problems, reward: what is trained, on what, by which scores.
+            folder: of the checkpoints, which are written where the recipe asks for them.
+            sink: gets every line of metrics, with `step` and `seconds` since the start.
+            strict: refuse what is otherwise only warned of.
+            resume: the checkpoint to go on from.
+            stop: asked after every step; once true in any process, a checkpoint ends training.
+            tokens: gets every micro-batch.
+        """
+        ...
+
+    def latest(self, folder: Path) -> tuple[Path | None, int]:
+        """Return the newest whole checkpoint of `folder` and its step; None and 0 without one."""
+        ...
+
+    def keep(self, folder: Path, count: int) -> None:
+        """Remove all checkpoints of `folder` but the newest `count`."""
+        ...
+
+
+@runtime_checkable
+class LaunchedEngine(Engine, Protocol):
+    """An engine that runs a whole recipe, evaluations included, in processes of its own."""
+
+    def command(self, recipe: Recipe, launch: Launch, folder: Path) -> list[str]:
+        """Return the command that carries out the recipe; pure."""
+        ...
+
+    def printed(self, words: Sequence[str]) -> str:
+        """Write the command as one can paste it into a shell."""
+        ...
+
+    def provide(self, recipe: Recipe, launch: Launch, folder: Path) -> None:
+        """Check the devices and write what the command reads into the folder of the run."""
+        ...
+
+
+class _Engines(Mapping[str, Any]):
+    """The engines by name; `maspo.engines.NAME.engine.ENGINE` is imported when it is looked up."""
+
+    NAMES = ("trl", "verl")
+
+    def __getitem__(self, name: str) -> Engine:
+        if name not in self.NAMES:
+            raise KeyError(name)
+        return import_module(f"maspo.engines.{name}.engine").ENGINE
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.NAMES)
+
+    def __len__(self) -> int:
+        return len(self.NAMES)
+
+
+ENGINES: Mapping[str, Engine] = _Engines()
+"""Every engine by its name; the first is what trains where nobody names one."""
+
+DEFAULT_ENGINE = _Engines.NAMES[0]
+
+
+def engine_named(name: str) -> Engine:
+    """Return an engine by its name; InputError for a name that none has."""
+    if name not in ENGINES:
+        raise unknown("engine", name, ENGINES)
+    return ENGINES[name]
+
+
+def refuse_owned(supported: Supported, settings: Iterable[tuple[str, Any, Any]], cure: str) -> None:
+    """Raise InputError for a setting of the framework's own losses that was changed.
+
+    Args:
+        supported: whose settings they are.
+        settings: name, value and default of each.
+        cure: where its like is set, as `on the objective`.
+    """
+    for name, value, default in settings:
+        if value != default:
+            raise InputError(
+                f"{name} belongs to {supported.title}'s own losses and would do nothing here; set it {cure}"
+            )

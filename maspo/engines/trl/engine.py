@@ -1,0 +1,103 @@
+"""TRL as an engine: facts about it, and where its parts are. Importing this does not import TRL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maspo.core.objective import Objective
+from maspo.engines.engine import (
+    InProcessEngine,
+    Launch,
+    Processes,
+    Sink,
+    TokenSink,
+    Trained,
+)
+from maspo.engines.trl.names import OWNED_BY_THE_OBJECTIVE, SUPPORTED
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from maspo.data import Problem
+    from maspo.recipes.schema import Recipe
+
+
+class TRLEngine(InProcessEngine):
+    """TRL's GRPOTrainer with the objective in place of its loss; see `InProcessEngine`."""
+
+    name = "trl"
+    about = "on one machine"
+    supported = SUPPORTED
+    options = frozenset()
+    owned_settings = OWNED_BY_THE_OBJECTIVE
+
+    def check(self, recipe: Recipe, launch: Launch, folder: Path, *, strict: bool = False) -> None:
+        """Make TRL's settings, which checks them, and look how the processes are dealt out."""
+        self.supported.check()
+        from maspo.engines.trl.training import trl_config
+
+        trl_config(recipe, folder, strict=strict)
+        self.processes()
+
+    def shares(self, recipe: Recipe, launch: Launch) -> int:
+        """Count the processes that `accelerate launch` started."""
+        return int(os.environ.get("WORLD_SIZE", "1"))
+
+    def probe(self, objective: Objective) -> Tensor:
+        """Put two tokens through TRL's own loss in our trainer."""
+        self.supported.check()
+        from maspo.engines.trl.probe import weights_in_trl
+
+        return weights_in_trl(objective)
+
+    def examine(self, recipe: Recipe) -> Iterator[str]:
+        """Say what a run of the recipe would train."""
+        yield f"a run of {recipe.name} would train {recipe.make_objective()}"
+
+    def processes(self) -> Processes:
+        """Return the processes as accelerate started them."""
+        from maspo.engines.trl import processes
+
+        return processes.Processes()
+
+    def train(
+        self,
+        recipe: Recipe,
+        model: Any,
+        tokenizer: Any,
+        problems: Sequence[Problem],
+        reward: Any,
+        folder: Path,
+        sink: Sink,
+        *,
+        strict: bool = False,
+        resume: Path | None = None,
+        stop: Callable[[], bool] = lambda: False,
+        tokens: TokenSink | None = None,
+    ) -> Trained:
+        """Train with `MASPOTrainer`."""
+        from maspo.engines.trl.training import train
+
+        return train(
+            recipe, model, tokenizer, problems, reward, folder, sink,
+            strict=strict, resume=resume, stop=stop, tokens=tokens,
+        )  # fmt: skip
+
+    def latest(self, folder: Path) -> tuple[Path | None, int]:
+        """Find the newest undamaged checkpoint."""
+        from maspo.engines.trl.checkpoint import last_good, step_of
+
+        place = last_good(folder)
+        return place, 0 if place is None else step_of(place)
+
+    def keep(self, folder: Path, count: int) -> None:
+        """Remove older checkpoints."""
+        from maspo.engines.trl.checkpoint import keep_last
+
+        keep_last(folder, count)
+
+
+ENGINE = TRLEngine()
