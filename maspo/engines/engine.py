@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from maspo.core.batch import TokenBatch
     from maspo.data import Problem
     from maspo.recipes.schema import Recipe
+    from maspo.rewards import RewardSet
 
 Sink = Callable[[dict[str, Any]], None]
 """Takes a line of metrics."""
@@ -180,7 +181,7 @@ class InProcessEngine(Engine, Protocol):
         model: Any,
         tokenizer: Any,
         problems: Sequence[Problem],
-        reward: Any,
+        rewards: RewardSet,
         folder: Path,
         sink: Sink,
         *,
@@ -192,7 +193,7 @@ class InProcessEngine(Engine, Protocol):
         """Train `model` on `problems` by the recipe.
 
         Args:
-            recipe, model, tokenizer, problems, reward: what is trained, on what, by which scores.
+            recipe, model, tokenizer, problems, rewards: what is trained, on what, by which scores.
             folder: of the checkpoints, which are written where the recipe asks for them.
             sink: gets every line of metrics, with `step` and `seconds` since the start.
             strict: refuse what is otherwise only warned of.

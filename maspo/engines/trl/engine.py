@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from maspo.data import Problem
     from maspo.recipes.schema import Recipe
+    from maspo.rewards import RewardSet
 
 
 class TRLEngine(InProcessEngine):
@@ -69,7 +70,7 @@ class TRLEngine(InProcessEngine):
         model: Any,
         tokenizer: Any,
         problems: Sequence[Problem],
-        reward: Any,
+        rewards: RewardSet,
         folder: Path,
         sink: Sink,
         *,
@@ -82,7 +83,7 @@ class TRLEngine(InProcessEngine):
         from maspo.engines.trl.training import train
 
         return train(
-            recipe, model, tokenizer, problems, reward, folder, sink,
+            recipe, model, tokenizer, problems, rewards, folder, sink,
             strict=strict, resume=resume, stop=stop, tokens=tokens,
         )  # fmt: skip
 
