@@ -7,11 +7,14 @@ from dataclasses import fields
 from typing import Any
 
 from maspo.errors import InputError, unknown
+from maspo.rewards.code_reward import CodeSpec
 from maspo.rewards.function_reward import FunctionSpec
 from maspo.rewards.math_reward import MathSpec
 from maspo.rewards.spec import RewardSpec
 
-KINDS: dict[str, type[RewardSpec]] = {spec.kind: spec for spec in (MathSpec, FunctionSpec)}
+KINDS: dict[str, type[RewardSpec]] = {
+    spec.kind: spec for spec in (MathSpec, FunctionSpec, CodeSpec)
+}
 
 
 def read_spec(given: Mapping[str, Any]) -> RewardSpec:
