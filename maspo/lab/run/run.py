@@ -50,8 +50,8 @@ def run_recipe(
     """
     started = time.perf_counter()
     stopping = Stopping()
-    with stopping.watching():
-        run = Run.prepare(recipe, folder, screen, engine, stopping, strict=strict)
+    with stopping.watching(), recipe.reward.start() as rewards:
+        run = Run.prepare(recipe, folder, screen, engine, rewards, stopping, strict=strict)
         run.carry_out(started)
     return folder.path
 
@@ -64,6 +64,7 @@ class Run:
     folder: RunFolder
     screen: Screen
     engine: InProcessEngine
+    rewards: RewardSet
     stopping: Stopping
     strict: bool
     processes: Processes
@@ -79,6 +80,7 @@ class Run:
         folder: RunFolder,
         screen: Screen,
         engine: InProcessEngine,
+        rewards: RewardSet,
         stopping: Stopping,
         *,
         strict: bool,
@@ -101,6 +103,7 @@ class Run:
             folder=folder,
             screen=screen,
             engine=engine,
+            rewards=rewards,
             stopping=stopping,
             strict=strict,
             processes=processes,
@@ -119,24 +122,20 @@ class Run:
         """Do what is left to do, and write down the result."""
         if not self.processes.first:
             self.processes.wait()
-            with self.recipe.reward.start() as rewards:
-                self.train(rewards)
+            self.train()
             self.processes.wait()
             return
         parameters = self.model.num_parameters()
-        with (
-            claimed(self.folder, self.fingerprint()) as continued,
-            self.recipe.reward.start() as rewards,
-        ):
+        with claimed(self.folder, self.fingerprint()) as continued:
             if not continued:
                 files.write_text(self.folder.path / "recipe.yaml", dump_recipe(self.recipe))
                 files.write_json(self.folder.path / "provenance.json", provenance(self.recipe.seed))
             judge = Judge(
-                self.recipe, self.held_out, self.tokenizer, rewards, self.folder, self.screen
+                self.recipe, self.held_out, self.tokenizer, self.rewards, self.folder, self.screen
             )
             before = judge("before", self.model.to(best_device()))
             self.processes.wait()
-            done = self.train(rewards)
+            done = self.train()
             after = judge("after", done.model)
             self.processes.wait()
             self.conclude(
@@ -155,7 +154,7 @@ class Run:
         problems = {"training": self.training, "evaluation": self.held_out}
         return fingerprint(self.recipe, self.model, self.tokenizer, problems, self.processes.count)
 
-    def train(self, rewards: RewardSet) -> Trained:
+    def train(self) -> Trained:
         """Train from the last good checkpoint, or from the start; Stopped if that was asked for."""
         first = self.processes.first
         place, step = self.engine.latest(self.checkpoints) if first else (None, 0)
@@ -167,7 +166,7 @@ class Run:
                 self.screen.console.print(f"going on after step {step} of {total}", style="dim")
         with watched(total, seconds, self.folder, self.screen) as sink, self.stopping.patient():
             done = self.engine.train(
-                self.recipe, self.model, self.tokenizer, self.training, rewards,
+                self.recipe, self.model, self.tokenizer, self.training, self.rewards,
                 self.checkpoints, sink,
                 strict=self.strict, resume=place, stop=self.stopping.wanted, tokens=self.tokens(),
             )  # fmt: skip
