@@ -30,6 +30,10 @@ def digits(completions, answer):
     return [sum(c.isdigit() for c in one[-1]["content"]) / 100 for one in completions]
 
 
+def length(completions, **kwargs):
+    return [len(one[-1]["content"]) for one in completions]
+
+
 def broken(completions, **kwargs):
     raise ZeroDivisionError("no luck")
 '''

@@ -76,3 +76,27 @@ def test_a_loss_is_registered_in_every_ray_worker_and_an_unknown_one_is_an_error
     assert out["maspo"] == "maspo" and out["maspo.gspo"] == "gspo"
     assert "Unsupported loss mode: no_such_loss" in out["no_such_loss"]
     assert out["pid"] != out["driver"]
+
+
+def test_code_and_a_function_are_rewards_of_a_whole_run(tmp_path):
+    """verl's loop: programs are run, a function is called, and the weighted sum is what it trains on."""
+    from bigram import make_bigram
+    from test_training_by_rewards import CODE, PRINT, recipe
+
+    functions = [*CODE, {"source": "mine.py:length", "weight": 0.01}]
+    path = recipe(tmp_path, PRINT, functions)
+    model = make_bigram(tmp_path / "model")
+    changes = [f"recipe={path}", f"model.source={model}", "rollout.max_completion_tokens=24"]
+    changes += ["training.learning_rate=1e-3"]
+    run("three_steps.py", tmp_path / "out", *changes, limit=500)
+    lines = (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    trained = [row["critic/score/mean"] for row in rows if "critic/score/mean" in row]
+    # every program is 22 characters long; some of the 64 of a rollout print the right digit
+    assert len(trained) == 3 and all(0.22 <= score <= 1.22 for score in trained)
+    assert any(score > 0.22 for score in trained)
+    found = next(row for row in rows if any("rewards/runs/mean" in key for key in row))
+    parts = {key: value for key, value in found.items() if "rewards/" in key and "mean@" in key}
+    by_name = {key.split("rewards/")[1].split("/")[0]: value for key, value in parts.items()}
+    assert by_name["length"] == pytest.approx(22)
+    assert 0 <= by_name["runs"] <= 1

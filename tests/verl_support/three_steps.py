@@ -1,6 +1,6 @@
 """verl's whole loop, `main_ppo`, on CPUs: some rollouts of a recipe with the embedded model.
 
-    PYTHONPATH=tests python tests/verl_support/three_steps.py OUT [--digits] [KEY=VALUE ...]
+    PYTHONPATH=tests python tests/verl_support/three_steps.py OUT [--digits] [recipe=FILE] [KEY=VALUE ...]
 
 With --digits the reward is a trivial one, and ten rollouts must raise it. The recipe goes through the
 package's own launcher; what is added stands in ON_CPU: no GPU, transformers instead of vLLM. Writes
@@ -54,10 +54,13 @@ def metrics_of(log):
 
 
 def run(folder, changes, gpus=1, extra=(), timeout=600):
-    """Run verl on the recipe `quickstart` with `changes`; give the exit code and its metrics."""
+    """Run verl on `quickstart`, or on `recipe=FILE` among `changes`; give exit code and metrics."""
     folder.mkdir(parents=True, exist_ok=True)
     os.environ.update(ENVIRONMENT)  # before anything imports verl
-    recipe = load_recipe("quickstart", ["training.precision=float32", *changes])
+    named = [text.removeprefix("recipe=") for text in changes if text.startswith("recipe=")]
+    changes = [text for text in changes if not text.startswith("recipe=")]
+    name = named[0] if named else "quickstart"
+    recipe = load_recipe(name, ["training.precision=float32", *changes])
     settings = prepare(recipe, Cluster(gpus_per_node=gpus), folder)
     write_problems(recipe, folder / "data")
     words = command([*settings, *(text.format(gpus=gpus) for text in ON_CPU), *extra])
