@@ -102,8 +102,7 @@ def kill(out: Path, settings: list[str], total: int, kind: str, dice: random.Ran
         "moment": kind,
         "seconds": round(time.time() - began, 2),
         "steps": steps(out),
-        "before": (out / "samples" / "before.jsonl").exists(),
-        "after": (out / "samples" / "after.jsonl").exists(),
+        "scored": sorted(path.parent.name for path in out.glob("evaluations/*/scores.json")),
         "writing": writing,
         "checkpoints": sorted(int(p.name[11:]) for p in out.glob("checkpoints/checkpoint-*")),
     }
@@ -130,8 +129,11 @@ def result(out: Path) -> dict[str, Any]:
         "weights": hashlib.sha256((out / "model" / "model.safetensors").read_bytes()).hexdigest(),
         "metrics": [without_clocks(json.loads(line)) for line in lines],
         "rollouts": tables,
-        "before": (out / "samples" / "before.jsonl").read_text(),
-        "after": (out / "samples" / "after.jsonl").read_text(),
+        "evaluations": {
+            str(path.relative_to(out)): path.read_text()
+            for name in ("samples", "verdicts")
+            for path in sorted(out.glob(f"evaluations/*/{name}.jsonl"))
+        },
         "summary": without_clocks(summary),
     }
 

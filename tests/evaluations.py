@@ -2,6 +2,7 @@
 
 import json
 
+from maspo import files
 from maspo.evaluation.scores import Judged, benchmark_scores, macro
 
 LETTERS = {"c": ("correct", "12"), "u": ("unparsable", None), "t": ("timeout", "9^9")}
@@ -37,3 +38,40 @@ def evaluation(folder, benchmarks, *, model="some/model", versions=VERSIONS, **s
     folder.mkdir(parents=True)
     (folder / "scores.json").write_text(json.dumps(content), "utf-8")
     return str(folder)
+
+
+def write_evaluation(folder, answers, *, rollouts=0, prompt="prompt of {}", gold="12"):
+    """Write an evaluation with verdicts and without scores.
+
+    `answers` are tuples of problem id, index, outcome and text, and of tokens and finish if given.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [(*one, *(7, "stop")[len(one) - 4 :]) for one in answers]
+    ids = dict.fromkeys(row[0] for row in rows)
+    most = max(row[1] for row in rows) + 1
+    files.write_json(folder / "eval.json", {"rollouts": rollouts, "samples": most})
+    files.write_lines(
+        folder / "problems.jsonl",
+        [
+            {
+                "benchmark": "set", "problem_id": one, "answer": gold, "columns": {},
+                "prompt": [{"role": "user", "content": prompt.format(one)}],
+            }
+            for one in ids
+        ],
+    )  # fmt: skip
+    places = [{"benchmark": "set", "problem_id": row[0], "index": row[1]} for row in rows]
+    files.write_lines(
+        folder / "samples.jsonl",
+        [
+            place | {"seed": 0, "text": row[3], "tokens": row[4], "finish": row[5]}
+            for place, row in zip(places, rows, strict=True)
+        ],
+    )
+    files.write_lines(
+        folder / "verdicts.jsonl",
+        [
+            place | {"outcome": row[2], "extracted": None}
+            for place, row in zip(places, rows, strict=True)
+        ],
+    )

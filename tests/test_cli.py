@@ -48,9 +48,9 @@ def test_a_run_leaves_everything_it_promises(finished):
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
     assert {"reward", "entropy", "clip_ratio/region_mean", "outcome/correct"} <= set(lines[0])
     for when in ("before", "after"):
-        samples = (out / "samples" / f"{when}.jsonl").read_text().splitlines()
-        assert len(samples) == 6 * 2
-        right = sum(json.loads(line)["outcome"] == "correct" for line in samples)
+        verdicts = (out / "evaluations" / when / "verdicts.jsonl").read_text().splitlines()
+        assert len(verdicts) == 6 * 2
+        right = sum(json.loads(line)["outcome"] == "correct" for line in verdicts)
         assert summary[when]["avg@2"] == pytest.approx(right / 12)
     assert list((out / "plots").glob("*.png")) and (out / "report.html").stat().st_size > 10_000
     assert json.loads((out / "provenance.json").read_text())["versions"]["maspo"]
@@ -110,7 +110,9 @@ def test_two_processes_train_together(tmp_path):
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["processes"] == 2 and summary["steps"] == 4
     assert len((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()) == 4
-    assert len((tmp_path / "out" / "samples" / "after.jsonl").read_text().splitlines()) == 12
+    for when in ("before", "after"):
+        samples = tmp_path / "out" / "evaluations" / when / "samples.jsonl"
+        assert len(samples.read_text().splitlines()) == 12
     assert done.stdout.count("on each of 2 processes") == 1, "only the first process speaks"
 
 

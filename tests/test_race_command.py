@@ -108,8 +108,9 @@ def test_a_cell_is_the_run_that_its_recipe_gives_by_itself(raced, tmp_path):
     cell, alone = out / "cells" / name, tmp_path / "alone"
     assert metrics(cell) == metrics(alone)
     for when in ("before", "after"):
-        part = f"samples/{when}.jsonl"
-        assert (cell / part).read_bytes() == (alone / part).read_bytes()
+        for name in ("samples", "verdicts"):
+            part = f"evaluations/{when}/{name}.jsonl"
+            assert (cell / part).read_bytes() == (alone / part).read_bytes()
     other = out / "cells" / "grpo-u2-lr0.0001-seed2"
     assert metrics(cell)[0]["reward"] == metrics(other)[0]["reward"]
     assert metrics(cell)[-1] != metrics(other)[-1], "the objective makes a difference"

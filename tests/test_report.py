@@ -6,6 +6,7 @@ import json
 from html.parser import HTMLParser
 
 import pytest
+from evaluations import write_evaluation
 
 from maspo.errors import InputError
 from maspo.lab.run import text
@@ -47,11 +48,6 @@ class Page(HTMLParser):
 
     def values(self, name):
         return [value for key, value in self.attributes if key == name]
-
-
-def sample(problem, index, outcome, text="so 12", **other):
-    line = {"problem_id": problem, "prompt": f"prompt of {problem}", "answer": "12", "index": index}
-    return line | {"text": text, "outcome": outcome, "tokens": 7, "finish": "stop"} | other
 
 
 def lines(path, values):
@@ -108,8 +104,8 @@ def run(tmp_path):
     before = [("up", "wrong"), ("up", "wrong"), ("down", "correct"), ("even", "correct")]
     after = [("up", "correct"), ("up", "wrong"), ("down", "timeout"), ("even", "correct")]
     for name, side in (("before", before), ("after", after)):
-        found = [sample(p, n % 2, o, f"{name} {p} {n}") for n, (p, o) in enumerate(side)]
-        lines(folder / "samples" / f"{name}.jsonl", found)
+        found = [(p, n % 2, o, f"{name} {p} {n}") for n, (p, o) in enumerate(side)]
+        write_evaluation(folder / "evaluations" / name, found, rollouts=5 * (name == "after"))
     (folder / "summary.json").write_text(json.dumps(SUMMARY))
     (folder / "recipe.yaml").write_text("objective:\n  name: maspo\n")
     (folder / "provenance.json").write_text(json.dumps({"versions": {"torch": "2.13"}, "seed": 7}))
@@ -184,13 +180,17 @@ def test_the_page_needs_no_network_and_runs_one_script(run):
     assert "unsafe-inline" not in policy.split("script-src")[1]
 
 
+def escaped(text):
+    return text.replace("{", "{{").replace("}", "}}")
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_stays_text(run, text):
     tags = set(read(run).tags)
     scripts = read(run).texts["script"]
-    bad = sample(text, 0, "wrong", text, prompt=text, answer=text)
     for side in ("before", "after"):
-        lines(run / "samples" / f"{side}.jsonl", [bad])
+        place = run / "evaluations" / side
+        write_evaluation(place, [(text, 0, "wrong", text)], gold=text, prompt=escaped(text))
     (run / "recipe.yaml").write_text(text)
     (run / "provenance.json").write_text(json.dumps({text: text}))
     summary = SUMMARY | {"objective": {"title": text, text: text}}
@@ -204,15 +204,16 @@ def test_hostile_text_stays_text(run, text):
 
 
 def test_characters_that_utf8_cannot_carry_do_not_stop_the_report(run):
-    lines(run / "samples" / "after.jsonl", [sample("up", 0, "wrong", "a\ud800b\x00\x1b[31m 数")])
+    found = [("up", 0, "wrong", "a\ud800b\x00\x1b[31m 数")]
+    write_evaluation(run / "evaluations" / "after", found, rollouts=5)
     assert any("a?b" in text and "数" in text for text in read(run).texts["pre"])
 
 
 def test_a_big_run_makes_a_page_that_opens_at_once(run):
     text = "start " + "x" * 6000 + " end"
     for side in ("before", "after"):
-        many = [sample(p, i, "wrong", text) for p in range(500) for i in range(4)]
-        lines(run / "samples" / f"{side}.jsonl", many)
+        many = [(str(p), i, "wrong", text) for p in range(500) for i in range(4)]
+        write_evaluation(run / "evaluations" / side, many)
     page = read(run)
     assert (run / "report.html").stat().st_size < 1_500_000
     assert len(page.values("data-change")) == 167
@@ -226,8 +227,8 @@ def test_a_big_run_makes_a_page_that_opens_at_once(run):
     [
         ("metrics.jsonl", "This run has logged no metrics."),
         ("summary.json", "This run was not evaluated, or has not finished."),
-        ("samples/after.jsonl", "prompt of up"),
-        ("samples/before.jsonl", "prompt of up"),
+        ("evaluations/after/verdicts.jsonl", "prompt of up"),
+        ("evaluations/before/eval.json", "prompt of up"),
         ("recipe.yaml", "Provenance"),
         ("provenance.json", "Recipe"),
     ],

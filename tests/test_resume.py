@@ -248,7 +248,7 @@ def test_a_run_that_differs_is_named_and_refused(tmp_path):
 def test_only_a_run_to_be_continued_may_be_in_the_folder(tmp_path):
     folder = RunFolder(tmp_path / "run")
     folder.create()
-    for name in ("samples", "unfinished.json.tmp"):  # killed as it began
+    for name in ("evaluations", "unfinished.json.tmp"):  # killed as it began
         assert RunFolder.choose(str(folder.path), "x").path == folder.path, name
         (folder.path / "unfinished.json.tmp").touch()
     files.write_json(folder.path / "unfinished.json", {})
@@ -332,7 +332,7 @@ def test_a_run_with_another_recipe_is_not_continued(tmp_path):
 def test_the_second_signal_ends_the_run_at_once(tmp_path):
     out = tmp_path / "out"
     process = begin(out, "--set", "rollout.max_completion_tokens=2000")
-    while not (out / "samples" / "before.jsonl").exists():
+    while not (out / "evaluations" / "before" / "scores.json").exists():
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     time.sleep(0.5)

@@ -7,7 +7,6 @@ import pytest
 
 from maspo.errors import InputError
 from maspo.evaluation import paired_difference
-from maspo.evaluation.evaluate import Evaluation
 from maspo.evaluation.scores import Judged, benchmark_scores, compare, macro
 
 LETTERS = {"c": "correct", "u": "unparsable", "t": "timeout", "e": "error"}
@@ -121,33 +120,3 @@ def test_what_cannot_be_compared_is_refused():
         compare({"set": four}, {"set": benchmark_scores(SET[:3])})
     with pytest.raises(InputError, match="cannot pair benchmarks x with y"):
         compare({"x": four}, {"y": four})
-
-
-def line(problem_id, outcome, extracted):
-    return {
-        "problem_id": problem_id, "outcome": outcome, "extracted": extracted,
-        "tokens": 4, "finish": "stop",
-    }  # fmt: skip
-
-
-def test_the_evaluation_of_a_training_run_uses_the_same_scores():
-    before = Evaluation(samples=2, lines=[
-        line("a", "wrong", "1"), line("a", "correct", "2"),
-        line("b", "wrong", "1"), line("b", "wrong", "1"),
-    ])  # fmt: skip
-    after = Evaluation(samples=2, lines=[
-        line("a", "correct", "2"), line("a", "correct", "2.0"),
-        line("b", "unparsable", None), line("b", "correct", "3"),
-    ])  # fmt: skip
-    found = before.summary()
-    expected = {"avg@2": 0.25, "pass@2": 0.5, "maj@2": 0.25, "problems": 2, "samples": 2}
-    assert {key: found[key] for key in expected} == expected
-    assert found["intervals"]["avg@2"] == [0.0, 0.5]
-    assert after.gain_over(before)["avg@2"] == [0.5, 0.5, 0.5]
-    assert after.gain_over(before)["maj@2"][0] == 0.75
-
-
-def test_a_training_run_with_one_held_out_problem_has_no_intervals():
-    one = Evaluation(samples=1, lines=[line("a", "correct", "2")])
-    assert one.summary()["avg@1"] == 1.0 and one.summary()["intervals"] == {}
-    assert one.gain_over(one) == {}

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from datasets import Dataset
+from evaluations import write_evaluation
 from test_report import Page
 from transformers import TrainerCallback
 
@@ -353,16 +354,12 @@ def test_the_report_of_hostile_text_has_none_of_its_elements_and_stays_light(tmp
     """From the functions that write a run's files to the page."""
     folder = RunFolder(tmp_path / "run")
     folder.create()
-    lines = [
-        {
-            "problem_id": text[:99], "prompt": text[:99], "answer": text[:99], "index": 0, "text": text,
-            "outcome": "wrong", "extracted": text, "tokens": 3, "finish": "stop",
-        }
-        for text in HOSTILE
-    ]  # fmt: skip
-    for when in ("before", "after"):
-        files.write_lines(folder.path / f"samples/{when}.jsonl", lines)
-        assert files.read_lines(folder.path / f"samples/{when}.jsonl") == lines
+    for number, when in enumerate(("before", "after")):
+        write_evaluation(
+            folder.path / "evaluations" / when,
+            [(text[:99], 0, "wrong", text) for text in HOSTILE],
+            rollouts=number,
+        )
     files.write_text(folder.path / "recipe.yaml", "about: </pre><script>alert(1)</script>")
     page = Page(write_report(folder.path).read_text("utf-8"))
     assert not {"img", "svg", "iframe"} & set(page.tags)
@@ -370,6 +367,6 @@ def test_the_report_of_hostile_text_has_none_of_its_elements_and_stays_light(tmp
     assert not any("alert(1)" in text for text in page.texts["script"])
     assert (folder.path / "report.html").stat().st_size < 100_000
     assert {path.name for path in folder.path.iterdir()} <= {
-        "samples", "recipe.yaml", "report.html", "plots",
+        "evaluations", "recipe.yaml", "report.html", "plots",
     }  # fmt: skip
     assert not (tmp_path.parent / "etc").exists()

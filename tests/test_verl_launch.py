@@ -77,7 +77,7 @@ def test_every_field_of_a_recipe_changes_the_command_or_is_known_not_to():
         "training.precision": "float32", "training.gradient_checkpointing": "true",
         "training.save_every": "3", "training.keep": "3",
         "evaluation.samples": "3", "evaluation.temperature": "0.5",
-        "evaluation.top_p": "0.5", "reward.time_limit": "9", "reward.workers": "9",
+        "evaluation.top_p": "0.5", "evaluation.every": "3", "reward.time_limit": "9", "reward.workers": "9",
         "reward.functions": "[{source: mine.py:f}]",
         "verl": "{trainer.balance_batch: false}",
     }  # fmt: skip
@@ -85,6 +85,7 @@ def test_every_field_of_a_recipe_changes_the_command_or_is_known_not_to():
         "about", "rollout.engine",  # --rollout
         "training.warmup_steps",  # tested below, goes with a schedule
         "evaluation.batch_size",  # verl's server decides
+        "evaluation.keep_best",  # refused, tested below
         "trl",  # of the other engine; the command says so
         "training.save_tokens",  # of the other engine, as its description says
         *(f"{part}.{key}" for part in ("data", "evaluation.data")  # in the files that are written
@@ -126,6 +127,7 @@ def test_every_field_of_a_recipe_changes_the_command_or_is_known_not_to():
         (["model.source=x.gguf"], {}, "verl reads no .gguf files"),
         (["training.advantages=sas"], {}, "earlier rewards of each prompt"),
         (["training.schedule=linear"], {}, "no linear schedule"),
+        (["evaluation.every=2", "evaluation.keep_best=true"], {}, "verl keeps no best model"),
         (["training.warmup_steps=5", "training.schedule=cosine"], {}, "must be a multiple of"),
         (["training.warmup_steps=8"], {}, "warmup_steps do nothing under constant"),
         (["model.lora={dropout: 0.1}"], {}, "no dropout"),

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from maspo.cli.terminal import console, quiet
+from maspo.cli.terminal import console, quiet, say
 from maspo.errors import InputError
 
 Workers = Annotated[int, typer.Option(help="Processes that verify answers.")]
@@ -114,30 +114,42 @@ def evaluate(
 
 
 def score(
-    where: Annotated[Path, typer.Argument(help="Folder of an evaluation, or its samples.jsonl.")],
+    where: Annotated[
+        Path,
+        typer.Argument(help="Folder of an evaluation or of a training run, or a samples.jsonl."),
+    ],
     against: Annotated[
         Path | None,
         typer.Option(help="Another scored evaluation of the same problems: show the difference."),
     ] = None,
     workers: Workers = 2,
-    time_limit: TimeLimit = 5.0,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(help="Seconds for one answer; without it 5, or what the run's recipe says."),
+    ] = None,
 ) -> None:
     """Score the samples of an evaluation anew, without a model, and show which verdicts changed."""
     from maspo.evaluation.folder import EvaluationFolder
     from maspo.evaluation.scores import compare
     from maspo.lab.console import Screen
-    from maspo.lab.scores.evaluate import score_evaluation
+    from maspo.lab.run.report import rewrite
+    from maspo.lab.scores.evaluate import rewards_of, score_evaluation
     from maspo.lab.scores.terminal import show_comparison
-    from maspo.rewards import Limits, RewardSet
 
-    folder = EvaluationFolder.existing(where)
     other = None if against is None else EvaluationFolder.existing(against)
     before = None if other is None else other.scores()
-    with RewardSet.start(limits=Limits(workers=workers, time_limit=time_limit)) as rewards:
-        after = score_evaluation(folder, Screen(console), rewards)
-    if other is not None and before is not None:
-        difference = compare(before["benchmarks"], after["benchmarks"])
-        show_comparison(console, difference, (str(other.path), str(folder.path)))
+    of_run = EvaluationFolder.of_run(where)
+    folders = [*of_run.values()] or [EvaluationFolder.existing(where)]
+    for folder in folders:
+        if of_run:
+            say(folder.path.name)
+        with rewards_of(folder, workers=workers, time_limit=time_limit) as rewards:
+            after = score_evaluation(folder, Screen(console), rewards)
+        if other is not None and before is not None:
+            difference = compare(before["benchmarks"], after["benchmarks"])
+            show_comparison(console, difference, (str(other.path), str(folder.path)))
+    if of_run:
+        rewrite(where)
 
 
 def _variables(given: str | None) -> dict[str, Any] | None:

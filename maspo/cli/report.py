@@ -11,7 +11,10 @@ import typer
 def report(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN...", help="Folders of `maspo eval`; NAME=FOLDER names a row."),
+        typer.Argument(
+            metavar="RUN...",
+            help="Folders of `maspo eval` or `maspo train`; NAME=FOLDER names a row.",
+        ),
     ],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for report.md, report.tex, report.html.")

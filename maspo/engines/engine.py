@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from maspo.core.objective import Objective
+from maspo.engines.moment import Look
 from maspo.errors import InputError, unknown
+from maspo.sampling.processes import Processes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -133,28 +135,6 @@ class Engine(Protocol):
         ...
 
 
-class Processes(Protocol):
-    """The processes that train together, each of which runs the same program."""
-
-    @property
-    def count(self) -> int:
-        """How many they are."""
-        ...
-
-    @property
-    def first(self) -> bool:
-        """Whether this is the one that writes and speaks."""
-        ...
-
-    def share(self, value: Any) -> Any:
-        """Return, in every process, the value that the first one has."""
-        ...
-
-    def wait(self) -> None:
-        """Wait until all processes are here."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class Trained:
     """What is left when training is over."""
@@ -189,6 +169,8 @@ class InProcessEngine(Engine, Protocol):
         resume: Path | None = None,
         stop: Callable[[], bool] = ...,
         tokens: TokenSink | None = None,
+        look: Look | None = None,
+        every: int | None = None,
     ) -> Trained:
         """Train `model` on `problems` by the recipe.
 
@@ -200,7 +182,14 @@ class InProcessEngine(Engine, Protocol):
             resume: the checkpoint to go on from.
             stop: asked after every step; once true in any process, a checkpoint ends training.
             tokens: gets every micro-batch.
+            look: is called, in every process, before training, after every so many rollouts and when
+                training is finished; after a resume it may be called again for a moment it has seen.
+            every: rollouts between two looks; None: none during training.
         """
+        ...
+
+    def restored(self, recipe: Recipe, path: Path) -> Any:
+        """Return the trained model that `Moment.save` wrote to `path`, adapters merged into it."""
         ...
 
     def latest(self, folder: Path) -> tuple[Path | None, int]:

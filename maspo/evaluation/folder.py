@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,21 @@ from maspo.evaluation.samples import read_samples
 from maspo.sampling import Row, Sample
 
 _BEFORE_SETTINGS = {"problems.jsonl", "problems.jsonl.tmp", "eval.json.tmp", files.LOCK}
+
+
+RUN_PART = "evaluations"
+"""Folder within that of a training run in which its evaluations lie."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A sample with its problem and its verdict."""
+
+    problem: Problem
+    sample: Sample
+    outcome: str
+    extracted: str | None
+    """The answer that was found in the sample's text, if there is one."""
 
 
 class EvaluationFolder:
@@ -33,6 +49,13 @@ class EvaluationFolder:
         if not (folder / "eval.json").is_file():
             raise InputError(f"{folder} holds no evaluation: it has no eval.json")
         return cls(folder)
+
+    @classmethod
+    def of_run(cls, run: Path) -> dict[str, EvaluationFolder]:
+        """Return the evaluations of a training run by name, in the order of training; none is empty."""
+        found = [place for place in (run / RUN_PART).glob("*") if (place / "eval.json").is_file()]
+        order = {place: files.read_json(place / "eval.json").get("rollouts", 0) for place in found}
+        return {place.name: cls(place) for place in sorted(found, key=order.__getitem__)}
 
     def begin(self, settings: Mapping[str, Any], problems: Mapping[str, Sequence[Problem]]) -> bool:
         """Write down what is evaluated; return true where that was done before, and is the same.
@@ -64,12 +87,30 @@ class EvaluationFolder:
         """Read eval.json."""
         return files.read_json(self.path / "eval.json")
 
+    def answers(self) -> list[Answer]:
+        """Return every sample that has a verdict, in the order of the verdicts."""
+        problems = {name: {one.id: one for one in each} for name, each in self.problems().items()}
+        drawn = self.samples()
+        return [
+            Answer(
+                problem=problems[row["benchmark"]][row["problem_id"]],
+                sample=drawn[row["benchmark"]][row["problem_id"], row["index"]],
+                outcome=row["outcome"],
+                extracted=row["extracted"],
+            )
+            for row in files.read_lines(self.path / "verdicts.jsonl")
+        ]
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether there are scores of its samples."""
+        return (self.path / "scores.json").is_file()
+
     def scores(self) -> dict[str, Any]:
         """Read scores.json; InputError where the evaluation was not scored yet."""
-        file = self.path / "scores.json"
-        if not file.is_file():
+        if not self.is_scored:
             raise InputError(f"{self.path} is not scored yet; run: maspo score {self.path}")
-        return files.read_json(file)
+        return files.read_json(self.path / "scores.json")
 
     def problems(self) -> dict[str, list[Problem]]:
         """Read the problems of each benchmark."""

@@ -12,26 +12,73 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
 
 from maspo.lab.formatting import percent_with_interval, points_with_interval
-from maspo.lab.run.text import scores
+from maspo.lab.run.text import saved_model, scores
+
+
+class Counter:
+    """A line of a progress display: how much of something is done."""
+
+    def __init__(self, progress: Progress, what: str) -> None:
+        """Take the display and a name; the line appears with `begin`."""
+        self._progress, self._what = progress, what
+        self._task: TaskID | None = None
+
+    def begin(self, total: int) -> None:
+        """Show the line, at 0 of `total`."""
+        self._task = self._progress.add_task(self._what, total=total, news="")
+
+    def advance(self, more: int, news: str = "") -> None:
+        """Count `more` as done."""
+        if self._task is not None:
+            self._progress.update(self._task, advance=more, news=news)
+
+    def end(self) -> None:
+        """Take the line away."""
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+
+    def reach(self, done: int, news: str = "") -> None:
+        """Count `done` in all."""
+        if self._task is not None:
+            self._progress.update(self._task, completed=done, news=news)
 
 
 class Screen:
-    """Progress bars and tables on one console."""
+    """Progress and tables on one console."""
 
     def __init__(self, console: Console) -> None:
         """Draw on `console`."""
         self.console = console
         self.latest: dict[str, float] = {}
+        self._progress: Progress | None = None
 
     @contextmanager
-    def progress(self, what: str, total: int) -> Iterator[Progress]:
-        """Show one bar while the block runs; its only task is `progress.tasks[0]`."""
+    def counter(self, what: str, total: int | None = None) -> Iterator[Counter]:
+        """Yield a counter for the block; with `total` its line is there at once.
+
+        A counter within another one's block is a further line of the same display.
+        """
+        outermost = self._progress is None
+        with self._display() as progress:
+            counter = Counter(progress, what)
+            if total is not None:
+                counter.begin(total)
+            yield counter
+            if not outermost:
+                counter.end()
+
+    @contextmanager
+    def _display(self) -> Iterator[Progress]:
+        if self._progress is not None:
+            yield self._progress
+            return
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description:<10}"),
@@ -41,9 +88,11 @@ class Screen:
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[news]}"),
         )
-        with Progress(*columns, console=self.console) as bar:
-            bar.add_task(what, total=total, news="")
-            yield bar
+        try:
+            with Progress(*columns, console=self.console) as self._progress:
+                yield self._progress
+        finally:
+            self._progress = None
 
     def training_news(self, line: dict[str, Any]) -> str:
         """Say in a few words how training goes: reward, entropy, gate."""
@@ -56,6 +105,9 @@ class Screen:
     def results(self, summary: dict[str, Any]) -> None:
         """Print before and after with their intervals."""
         before, after = summary["before"], summary["after"]
+        if before is None or after is None:
+            self.console.print("\nnot evaluated", style="dim")
+            return
         table = Table(box=None, pad_edge=False, header_style="bold")
         for name in ("", "before", "after", "change"):
             table.add_column(name, justify="left" if not name else "right")
@@ -76,3 +128,5 @@ class Screen:
             f"over problems; trained {summary['train_seconds']:.0f} s, "
             f"{summary['total_seconds']:.0f} s in all[/dim]"
         )
+        if (told := saved_model(summary)) is not None:
+            self.console.print(told, highlight=False, markup=False, soft_wrap=True)

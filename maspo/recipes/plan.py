@@ -25,8 +25,7 @@ def plan(recipe: Recipe, processes: int = 1) -> list[str]:
         f"{training.rollouts * recipe.completions} completions",
         f"loss       advantages {recipe.advantages}, reduction {recipe.reduction}",
         *_rewards(recipe),
-        f"evaluation {recipe.evaluation.data.limit or 'all'} problems x {recipe.evaluation.samples} "
-        "samples, before and after",
+        f"evaluation {_evaluation(recipe)}",
     ]
     return lines + [f"warning    {text}" for text in warnings_of(recipe)]
 
@@ -43,6 +42,19 @@ def _rewards(recipe: Recipe) -> list[str]:
             f"correct    in evaluations: a completion with a score of {recipe.reward.correct_from:g} or more"
         )
     return lines
+
+
+def _evaluation(recipe: Recipe) -> str:
+    asked = recipe.evaluation
+    if asked is None:
+        return "none: the model is not evaluated"
+    when = (
+        "before and after"
+        if asked.every is None
+        else f"before, every {asked.every} rollouts, after"
+    )
+    saved = "; the best model is saved" if asked.keep_best else ""
+    return f"{asked.data.limit or 'all'} problems x {asked.samples} samples, {when}{saved}"
 
 
 def warnings_of(recipe: Recipe) -> list[str]:

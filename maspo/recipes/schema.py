@@ -129,7 +129,7 @@ class Training(Section):
 
 
 class Evaluation(Section):
-    """How the model is judged, before and after."""
+    """How the model is judged, before training, after it, and on the way if `every` says so."""
 
     data: Data = Data(split="test", limit=128)
     samples: Annotated[int, Field(ge=1)] = 8
@@ -138,6 +138,17 @@ class Evaluation(Section):
     top_p: Share = 1.0
     batch_size: Count = 256
     """Completions sampled at once."""
+    every: Count | None = None
+    """Rollouts between evaluations during training; without it there are none."""
+    keep_best: bool = False
+    """Save the model with the highest avg@k of the evaluations during and after training, in place of the
+    last one. TRL only."""
+
+    @model_validator(mode="after")
+    def _something_to_choose_from(self) -> Evaluation:
+        if self.keep_best and self.every is None:
+            raise ValueError("keep_best has nothing to choose from; set every as well")
+        return self
 
 
 class Reward(Section):
@@ -191,7 +202,8 @@ class Recipe(Section):
     """`name`, one of `maspo objectives`, and its hyperparameters."""
     rollout: Rollout = Rollout()
     training: Training = Training()
-    evaluation: Evaluation = Evaluation()
+    evaluation: Evaluation | None = Evaluation()
+    """With null the model is not evaluated."""
     reward: Reward = Reward()
     trl: dict[str, Any] = {}
     """Any further setting of TRL's GRPOConfig, by its name there."""
@@ -213,13 +225,17 @@ class Recipe(Section):
         return self.training.advantages or self.make_objective().advantages
 
     def problems(self) -> tuple[list[Problem], list[Problem]]:
-        """Load the problems of training and of evaluation; InputError where a gold cannot be judged by."""
+        """Load the problems of training and of evaluation; InputError where a gold cannot be judged by.
+
+        Those of evaluation are none where there is no evaluation.
+        """
         specs = self.reward.specs
         whole = not all(spec.verdicts for spec in specs)
-        parts = self.data.load(whole=whole), self.evaluation.data.load(whole=whole)
-        for part in parts:
+        training = self.data.load(whole=whole)
+        held_out = [] if self.evaluation is None else self.evaluation.data.load(whole=whole)
+        for part in (training, held_out):
             check_golds(specs, part)
-        return parts
+        return training, held_out
 
     @property
     def completions(self) -> int:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 from maspo.data.problems import Problem
@@ -54,17 +55,34 @@ class Sample:
     """`"stop"` if the model ended the sequence, `"length"` if the limit did."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Which chunks of the work one of several processes does: every `count`-th, from `index` on."""
+
+    index: int
+    count: int
+
+
+WHOLE = Part(index=0, count=1)
+"""All chunks."""
+
+
 class Sampler(Protocol):
     """Draws completions; `with_transformers.py` and `with_vllm.py` hold the two there are."""
 
     def sample(
-        self, problems: Sequence[Problem], settings: Settings, done: Collection[Row] = ()
+        self,
+        problems: Sequence[Problem],
+        settings: Settings,
+        done: Collection[Row] = (),
+        part: Part = WHOLE,
     ) -> Iterator[list[Sample]]:
-        """Yield the samples chunk by chunk, without those that are `done`.
+        """Yield the samples of a part of the chunks, chunk by chunk, without those that are `done`.
 
         The samples do not depend on what is done: a chunk of which only a part is done is drawn
         again whole, with its own seed, and what was missing is yielded. So an interrupted run that
-        is continued ends with the samples of an uninterrupted one, on the same machine.
+        is continued ends with the samples of an uninterrupted one, on the same machine; and the
+        parts together are the whole.
         """
         ...
 
@@ -84,14 +102,23 @@ class Chunk:
 
 
 def layout(
-    lengths: Mapping[str, int], settings: Settings, done: Collection[Row] = ()
+    lengths: Mapping[str, int],
+    settings: Settings,
+    done: Collection[Row] = (),
+    part: Part = WHOLE,
 ) -> Iterator[Chunk]:
-    """Divide the work into chunks of at most `batch_size` completions; skip those wholly done.
+    """Divide the work into chunks of at most `batch_size` completions; yield a part of those left to do.
 
     A chunk holds whole problems, or a part of one where `samples` exceeds `batch_size`. It depends
     on the problems, their prompts' `lengths` in tokens and the settings alone, not on the order of
-    the problems, which are sorted by length for little padding; so does its seed.
+    the problems, which are sorted by length for little padding; so does its seed. Chunks that are
+    wholly `done` are left out before the parts are dealt.
     """
+    left = (c for c in _chunks(lengths, settings) if any(row not in done for row in c.rows))
+    yield from islice(left, part.index, None, part.count)
+
+
+def _chunks(lengths: Mapping[str, int], settings: Settings) -> Iterator[Chunk]:
     order = sorted(lengths, key=lambda problem: (lengths[problem], problem))
     together = max(1, settings.batch_size // settings.samples)
     for first in range(0, len(order), together):
@@ -99,9 +126,7 @@ def layout(
         for start in range(0, settings.samples, settings.batch_size):
             indices = range(start, min(start + settings.batch_size, settings.samples))
             seed = derived_seed(settings.seed, problems, indices.start, indices.stop)
-            chunk = Chunk(problems=problems, indices=indices, seed=seed)
-            if any(row not in done for row in chunk.rows):
-                yield chunk
+            yield Chunk(problems=problems, indices=indices, seed=seed)
 
 
 def derived_seed(*parts: object) -> int:

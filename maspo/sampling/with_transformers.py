@@ -10,7 +10,7 @@ from maspo.data.problems import Problem
 from maspo.errors import RunError
 from maspo.models.generation import end_tokens, padding_token
 from maspo.sampling.group import complete
-from maspo.sampling.interface import Row, Sample, Settings, check_unique, layout
+from maspo.sampling.interface import WHOLE, Part, Row, Sample, Settings, check_unique, layout
 from maspo.sampling.text import TemplateVariables, as_sample, prompt_tokens
 
 
@@ -32,7 +32,11 @@ class TransformersSampler:
         self._template = chat_template_kwargs
 
     def sample(
-        self, problems: Sequence[Problem], settings: Settings, done: Collection[Row] = ()
+        self,
+        problems: Sequence[Problem],
+        settings: Settings,
+        done: Collection[Row] = (),
+        part: Part = WHOLE,
     ) -> Iterator[list[Sample]]:
         """Yield the samples chunk by chunk.
 
@@ -43,7 +47,7 @@ class TransformersSampler:
         lengths = {problem: len(ids) for problem, ids in prompts.items()}
         ends = end_tokens(self._model.generation_config, self._tokenizer)
         config = _generation_config(settings, ends, padding_token(self._model, self._tokenizer))
-        for chunk in layout(lengths, settings, done):
+        for chunk in layout(lengths, settings, done, part):
             asked = [prompts[problem] for problem in chunk.problems]
             with _isolated(self._model, chunk.seed), _diverging():
                 drawn = complete(self._model, asked, len(chunk.indices), config)

@@ -7,7 +7,16 @@ from typing import Any
 
 from maspo.data.problems import Problem
 from maspo.errors import InputError
-from maspo.sampling.interface import Row, Sample, Settings, check_unique, derived_seed, layout
+from maspo.sampling.interface import (
+    WHOLE,
+    Part,
+    Row,
+    Sample,
+    Settings,
+    check_unique,
+    derived_seed,
+    layout,
+)
 from maspo.sampling.text import TemplateVariables, as_sample, prompt_tokens
 
 # Read when vLLM is imported. In one process its scheduling is deterministic, nothing is left behind
@@ -61,13 +70,17 @@ class VllmSampler:
         self._template = chat_template_kwargs
 
     def sample(
-        self, problems: Sequence[Problem], settings: Settings, done: Collection[Row] = ()
+        self,
+        problems: Sequence[Problem],
+        settings: Settings,
+        done: Collection[Row] = (),
+        part: Part = WHOLE,
     ) -> Iterator[list[Sample]]:
         """Yield the samples chunk by chunk; InputError where two problems share an id."""
         check_unique(problems)
         prompts = {one.id: prompt_tokens(self._tokenizer, one, self._template) for one in problems}
         lengths = {problem: len(ids) for problem, ids in prompts.items()}
-        for chunk in layout(lengths, settings, done):
+        for chunk in layout(lengths, settings, done, part):
             seeds = [derived_seed(settings.seed, *row) for row in chunk.rows]
             # What earlier chunks left in the cache would decide how this one is computed.
             self._engine.reset_prefix_cache()

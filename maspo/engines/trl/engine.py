@@ -16,6 +16,7 @@ from maspo.engines.engine import (
     TokenSink,
     Trained,
 )
+from maspo.engines.moment import Look
 from maspo.engines.trl.names import OWNED_BY_THE_OBJECTIVE, SUPPORTED
 
 if TYPE_CHECKING:
@@ -78,14 +79,22 @@ class TRLEngine(InProcessEngine):
         resume: Path | None = None,
         stop: Callable[[], bool] = lambda: False,
         tokens: TokenSink | None = None,
+        look: Look | None = None,
+        every: int | None = None,
     ) -> Trained:
         """Train with `MASPOTrainer`."""
         from maspo.engines.trl.training import train
 
         return train(
             recipe, model, tokenizer, problems, rewards, folder, sink,
-            strict=strict, resume=resume, stop=stop, tokens=tokens,
+            strict=strict, resume=resume, stop=stop, tokens=tokens, look=look, every=every,
         )  # fmt: skip
+
+    def restored(self, recipe: Recipe, path: Path) -> Any:
+        """Load the recipe's model anew and put the trained parameters into it."""
+        from maspo.engines.trl.restored import restored
+
+        return restored(recipe, path)
 
     def latest(self, folder: Path) -> tuple[Path | None, int]:
         """Find the newest undamaged checkpoint."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from accelerate import PartialState
-from accelerate.utils import DistributedType, broadcast_object_list
+from accelerate.utils import DistributedType, broadcast_object_list, gather_object
 
 from maspo.errors import InputError
+from maspo.sampling.interface import Part
 
 
 class Processes:
@@ -30,12 +31,21 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that evaluates, writes and speaks."""
+        """Whether this is the one that writes and speaks."""
         return self._state.is_main_process
+
+    @property
+    def part(self) -> Part:
+        """The part of shared work that this one does."""
+        return Part(index=self._state.process_index, count=self._state.num_processes)
 
     def share(self, value: Any) -> Any:
         """Give every process the value that the first one has."""
         return broadcast_object_list([value])[0]
+
+    def gather(self, value: Any) -> list[Any]:
+        """Give every process the values of all, in their order."""
+        return gather_object([value])
 
     def wait(self) -> None:
         """Wait until all processes are here."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -16,7 +15,9 @@ from transformers.trainer_utils import set_seed
 
 from maspo.data import Problem
 from maspo.engines.engine import Sink, TokenSink, Trained
+from maspo.engines.moment import Look
 from maspo.engines.trl.config import LOSS_TYPES, MASPOConfig
+from maspo.engines.trl.looks import Clock, Looks
 from maspo.engines.trl.rewards import reward_functions, rows_of
 from maspo.engines.trl.trainer import MASPOTrainer
 from maspo.errors import InputError, RunError, unknown
@@ -128,56 +129,64 @@ def train(
     resume: Path | None = None,
     stop: Callable[[], bool] = lambda: False,
     tokens: TokenSink | None = None,
+    look: Look | None = None,
+    every: int | None = None,
 ) -> Trained:
     """Train `model` on `problems` by the recipe; every logged line goes to `sink`.
 
     A line holds TRL's metrics and ours, `step` and `seconds` since the start. Checkpoints go to
     `folder` where the recipe asks for them; training goes on from that in `resume`. When `stop`
     becomes true, in any process, the step under way is finished and a checkpoint written. `tokens` gets
-    every micro-batch of training, with the steps taken before it and its rows that were scored.
+    every micro-batch of training, with the steps taken before it and its rows that were scored. `look`
+    is called before training, after `every` so many rollouts, and when training is finished; it may
+    be called again for a moment that it has seen, after a resume.
     """
     set_seed(recipe.seed)
     args = trl_config(recipe, folder, parameters=model.num_parameters(), strict=strict)
+    clock = Clock()
     lora = recipe.model.lora
+    looks = Looks(look, every, recipe, clock)
     trainer = MASPOTrainer(
         model,
         reward_functions(rewards, problems),
         args,
         train_dataset=Dataset.from_list(rows_of(problems)),
         processing_class=tokenizer,
-        callbacks=[_Lines(sink), _Stop(stop)],
-        peft_config=_peft_config(lora) if lora else None,
+        callbacks=[_Lines(sink, clock), looks, _Stop(stop)],
+        peft_config=peft_config(lora) if lora else None,
     )
     trainer.token_sink = tokens
     # The sink shows what the printing callback would.
     from transformers.trainer_callback import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
-    started = time.perf_counter()
+    looks.trainer = trainer
+    looks.take(0)
+    clock.start()
     trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
-    seconds = time.perf_counter() - started
+    seconds = clock.seconds
     trained = trainer.accelerator.unwrap_model(trainer.model)
     if lora:
         trained = trained.merge_and_unload()
+    if trainer.state.global_step == args.max_steps:
+        looks.take(recipe.training.rollouts, trained)
     return Trained(model=trained, seconds=seconds, steps=trainer.state.global_step)
 
 
 class _Lines(TrainerCallback):
     """Hands every log line on, with its step and time."""
 
-    def __init__(self, sink: Sink) -> None:
-        self.sink = sink
-        self.started = time.perf_counter()
+    def __init__(self, sink: Sink, clock: Clock) -> None:
+        self.sink, self.clock = sink, clock
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.started = time.perf_counter()
+        self.clock.start()
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
     ) -> None:
         if state.is_world_process_zero and logs and "loss" in logs:
-            seconds = time.perf_counter() - self.started
-            self.sink({"step": state.global_step, "seconds": seconds, **logs})
+            self.sink({"step": state.global_step, "seconds": self.clock.seconds, **logs})
 
 
 class _Stop(TrainerCallback):
@@ -194,7 +203,8 @@ class _Stop(TrainerCallback):
             control.should_save = control.should_training_stop = True
 
 
-def _peft_config(lora: Lora) -> Any:
+def peft_config(lora: Lora) -> Any:
+    """Translate the recipe's adapters for PEFT."""
     from peft import LoraConfig
 
     return LoraConfig(

@@ -18,8 +18,12 @@ def write_problems(recipe: Recipe, folder: Path) -> dict[Path, int]:
 
     Raises InputError where either exists, and where a rollout takes more problems than there are.
     """
-    parts = {"train": recipe.data, "test": recipe.evaluation.data}
-    problems = dict(zip(parts, recipe.problems(), strict=True))
+    training, held_out = recipe.problems()
+    if recipe.evaluation is None:  # verl wants a file, though nothing is evaluated
+        parts, held_out = {"train": recipe.data, "test": recipe.data}, training[:1]
+    else:
+        parts = {"train": recipe.data, "test": recipe.evaluation.data}
+    problems = {"train": training, "test": held_out}
     found, asked = len(problems["train"]), recipe.rollout.prompts
     if found < asked:
         raise InputError(f"a rollout takes {asked} prompts, but there are only {found} problems")

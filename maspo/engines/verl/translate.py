@@ -287,14 +287,21 @@ def _megatron(recipe: Recipe) -> dict[str, Any]:
 
 
 def _evaluation(recipe: Recipe) -> dict[str, Any]:
-    evaluation, greedy = recipe.evaluation, recipe.evaluation.temperature == 0
+    evaluation = recipe.evaluation
+    if evaluation is None:
+        return {"trainer.val_before_train": False, "trainer.test_freq": -1}
+    if evaluation.keep_best:
+        raise InputError(
+            "verl keeps no best model: leave out evaluation.keep_best, or train with TRL"
+        )
+    greedy = evaluation.temperature == 0
     return {
         f"{ROLLOUT}.val_kwargs.n": evaluation.samples,
         f"{ROLLOUT}.val_kwargs.do_sample": not greedy,
         f"{ROLLOUT}.val_kwargs.temperature": evaluation.temperature,
         f"{ROLLOUT}.val_kwargs.top_p": evaluation.top_p,
         "trainer.val_before_train": True,
-        "trainer.test_freq": recipe.training.rollouts,  # after the last one
+        "trainer.test_freq": evaluation.every or recipe.training.rollouts,  # and after the last one
     }
 
 

@@ -12,9 +12,14 @@ from typing import Any
 
 from maspo import files
 from maspo.errors import InputError
+from maspo.evaluation.folder import RUN_PART
 from maspo.lab.provenance import FRAMEWORKS, provenance
 from maspo.lab.race.plan import Cell, Plan, fingerprint, recipe_text
+from maspo.lab.run import evaluations
 from maspo.lab.run.folder import RunFolder
+
+BEFORE = f"{RUN_PART}/{evaluations.BEFORE}"
+"""The evaluation before training, in the folder of a run."""
 
 FIXED = ("maspo", "torch", *FRAMEWORKS, "transformers")
 """Packages whose versions must be the same in all runs of a race."""
@@ -137,10 +142,9 @@ class RaceFolder:
         place = self.run_folder(cell)
         if not (place / RunFolder.UNFINISHED).exists():
             shutil.rmtree(place, ignore_errors=True)
-            name = f"*-seed{cell.seed}/samples/before.jsonl"
-            if known := next((self.path / "cells").glob(name), None):
-                (place / "samples").mkdir(parents=True)
-                shutil.copyfile(known, place / "samples" / "before.jsonl")
+            scored = f"*-seed{cell.seed}/{BEFORE}/scores.json"
+            if known := next((self.path / "cells").glob(scored), None):
+                shutil.copytree(known.parent, place / BEFORE)
         path = self.path / "recipes" / f"{cell.name}.yaml"
         files.write_text(path, recipe_text(plan, cell))
         return path

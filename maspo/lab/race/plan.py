@@ -153,6 +153,8 @@ def make_plan(
     """
     if seeds < 1 or (rates and tuning_seeds < 1):
         raise InputError("a race needs at least one seed, and so does the tuning")
+    if recipe.evaluation is None:
+        raise InputError("a race compares scores: its recipe needs an evaluation")
     entrants = parse_entrants(objectives)
     first = make_objective(**entrants[0].settings)
     content = recipe.model_dump()

@@ -166,3 +166,23 @@ def present(rows: Sequence[dict]) -> list[tuple[Chart, list[Series]]]:
     seen = {key for row in rows for key, value in row.items() if value is not None}
     pairs = [(chart, [s for s in chart.series if s.metric in seen]) for chart in CHARTS]
     return [(chart, series) for chart, series in pairs if series]
+
+
+EVALUATION = "evaluation"
+"""Name of the chart of the evaluations."""
+
+
+def evaluation_chart(evaluated: Sequence[dict]) -> tuple[Chart, list[Series]]:
+    """Return the chart of avg@k over the evaluations of a run, whose lines are `evaluated`."""
+    metric = evaluated[0]["metric"]
+    series = Series(metric="value", label=metric, color="blue", band=("low", "high"))
+    note = "On the held-out problems; the band is the 95% interval over problems."
+    chart = Chart(
+        name=EVALUATION,
+        group="Evaluation",
+        axis=metric.capitalize(),
+        note=note,
+        series=(series,),
+        percent=True,
+    )
+    return chart, [series]

@@ -12,8 +12,9 @@ from maspo.files import LOCK, TEMPORARY
 class RunFolder:
     """A folder that holds one run and nothing else.
 
-    recipe.yaml, provenance.json, metrics.jsonl, samples/before.jsonl, samples/after.jsonl,
-    summary.json, model/, plots/ and report.html; JSON holds null where a number is not finite.
+    recipe.yaml, provenance.json, metrics.jsonl, evaluations/ (`before`, `after` and what lies between,
+    folders as `maspo eval` writes them), summary.json, model/, plots/ and report.html; JSON holds null
+    where a number is not finite.
     Until the run is finished there is a file more, which says what run it is.
     """
 
@@ -39,14 +40,14 @@ class RunFolder:
         if not path.is_dir():
             return False
         # A process that is killed as it begins leaves these.
-        left = {"samples", LOCK, cls.UNFINISHED + TEMPORARY}
+        left = {"evaluations", LOCK, cls.UNFINISHED + TEMPORARY}
         names = {entry.name for entry in path.iterdir()}
         return (unfinished and cls.UNFINISHED in names) or names <= left
 
     def create(self) -> None:
         """Make the folder; InputError where that is impossible."""
         try:
-            (self.path / "samples").mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{self.path} cannot be made: {error.strerror}") from None
 

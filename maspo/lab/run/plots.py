@@ -25,10 +25,11 @@ def training_figures(rows: list[dict]) -> dict[str, Figure]:
 
     A faint line is what was logged, a strong one its running mean.
     """
-    return {chart.name: _draw(chart, series, rows) for chart, series in present(rows)}
+    return {chart.name: chart_figure(chart, series, rows) for chart, series in present(rows)}
 
 
-def _draw(chart: Chart, series: Sequence[Series], rows: Sequence[dict]) -> Figure:
+def chart_figure(chart: Chart, series: Sequence[Series], rows: Sequence[dict]) -> Figure:
+    """Draw one chart over the steps of `rows`."""
     figure = Figure(figsize=(6.4, 3.0), dpi=160, layout="constrained", facecolor="white")
     axes = figure.add_subplot()
     ends = []

@@ -1,5 +1,6 @@
 """One HTML page on a training run: what it reached, how, and the answers before and after."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -9,16 +10,20 @@ from typing import Any
 
 from maspo import files
 from maspo.errors import InputError
+from maspo.evaluation.folder import Answer, EvaluationFolder
 from maspo.lab import formatting
 from maspo.lab.formatting import running_mean, significant
 from maspo.lab.objective_list import RIVALS, parse_entrants
 from maspo.lab.page import render_page, write_page
 from maspo.lab.run import text
-from maspo.lab.run.charts import present
-from maspo.lab.run.plots import training_figures
+from maspo.lab.run.charts import EVALUATION, Chart, Series, evaluation_chart, present
+from maspo.lab.run.evaluations import AFTER, BEFORE, curve, summary_of
+from maspo.lab.run.plots import chart_figure, training_figures
 from maspo.lab.run.replay import SPACE, Replay, replay
 from maspo.lab.run.token_plots import token_figures
 from maspo.lab.run.tokens import has_tokens
+from maspo.recipes import load_recipe
+from maspo.sampling import Sample
 
 OUTCOMES = ("correct", "wrong", "unparsable", "timeout", "error")
 # What keeps the page light: a browser must open it at once, even on a phone.
@@ -39,11 +44,23 @@ def write_report(run: Path) -> Path:
         raise InputError(f"{run} is not a run folder; give the folder that a training run wrote.")
     rows = files.read_lines(run / "metrics.jsonl")
     replayed = _replayed(run)
+    evaluated = _evaluated(run, rows)
     figures = training_figures(rows) | (token_figures(replayed) if replayed else {})
+    if len(evaluated) > 2:
+        figures[EVALUATION] = chart_figure(*evaluation_chart(evaluated), evaluated)
     for name, figure in figures.items():
         (run / "plots").mkdir(exist_ok=True)
         figure.savefig(run / "plots" / f"{name}.png")
-    return write_page(run / "report.html", _render(run, rows, replayed))
+    return write_page(run / "report.html", _render(run, rows, evaluated, replayed))
+
+
+def rewrite(run: Path) -> None:
+    """Bring summary and page of a finished run in line with its evaluations."""
+    path = run / "summary.json"
+    if path.exists():
+        found = summary_of(run, load_recipe(str(run / "recipe.yaml")))
+        files.write_json(path, files.read_json(path) | found)
+        write_report(run)
 
 
 def _replayed(run: Path) -> Replay | None:
@@ -53,10 +70,10 @@ def _replayed(run: Path) -> Replay | None:
     return replay(run, {one.label: one.settings for one in parse_entrants(RIVALS)})
 
 
-def _render(run: Path, rows: list[dict], replayed: Replay | None) -> str:
+def _render(run: Path, rows: list[dict], evaluated: list[dict], replayed: Replay | None) -> str:
     summary = _read(run / "summary.json")
-    before = files.read_lines(run / "samples" / "before.jsonl")
-    after = files.read_lines(run / "samples" / "after.jsonl")
+    found = EvaluationFolder.of_run(run)
+    before, after = (found[name].answers() if name in found else [] for name in (BEFORE, AFTER))
     problems = _problems(before, after)
     recipe = run / "recipe.yaml"
     return render_page(
@@ -69,12 +86,13 @@ def _render(run: Path, rows: list[dict], replayed: Replay | None) -> str:
         verdict=text.verdict(summary),
         gate=text.gate_words(summary, rows),
         scores=text.scores(summary),
+        saved=text.saved_model(summary),
         outcomes=OUTCOMES,
-        charts=_charts(rows),
+        charts=_charts(rows, evaluated),
         replayed=replayed.plain() if replayed else None,
         space=SPACE,
         problems=problems,
-        problem_count=len({line["problem_id"] for line in (*before, *after)}),
+        problem_count=len({one.problem.id for one in (*before, *after)}),
         sample_count=len(before) + len(after),
         provenance=_flat(_read(run / "provenance.json")),
         recipe=recipe.read_text("utf-8") if recipe.exists() else "",
@@ -97,42 +115,60 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 # --- curves ----------------------------------------------------------------------------------
 
 
-def _charts(rows: Sequence[dict]) -> dict[str, Any]:
+def _evaluated(run: Path, rows: Sequence[dict]) -> list[dict[str, Any]]:
+    """Make lines like those of the metrics out of the evaluations: avg@k with its interval, by step."""
+    seconds = {row["step"]: row.get("seconds") for row in rows} | {0: 0.0}
+    return [{**one, "seconds": seconds.get(one["step"])} for one in curve(run)]
+
+
+def _charts(rows: Sequence[dict], evaluated: Sequence[dict]) -> dict[str, Any]:
     """Make the data of the interactive curves: `x` by name, and the charts with their series.
 
-    A long run is thinned: each point is then the mean of `stride` logged lines.
+    A long run is thinned: each point is then the mean of `stride` logged lines. The chart of the
+    evaluations has an `x` of its own.
     """
     stride = -(-len(rows) // MAX_POINTS) or 1
+    x = {"Optimizer step": "step"}
+    if rows and all("seconds" in row for row in rows):
+        x["Seconds"] = "seconds"
+    charts = [_chart(chart, series, rows, stride) for chart, series in present(rows)]
+    if len(evaluated) > 2:
+        own = {name: [one[key] for one in evaluated] for name, key in x.items()}
+        charts.insert(0, {**_chart(*evaluation_chart(evaluated), evaluated, 1), "x": own})
+    return {
+        "x": {name: _thin([row[key] for row in rows], stride) for name, key in x.items()},
+        "charts": charts,
+        "stride": stride,
+    }
 
+
+def _chart(
+    chart: Chart, series: Sequence[Series], rows: Sequence[dict], stride: int
+) -> dict[str, Any]:
     def column(key: str) -> list[float | None]:
         return [row.get(key) for row in rows]
 
-    def thin(values: Sequence[float | None]) -> list[float | None]:
-        chunks = (values[start : start + stride] for start in range(0, len(values), stride))
-        known = ([v for v in chunk if v is not None] for chunk in chunks)
-        return [significant(fmean(chunk)) if chunk else None for chunk in known]
+    lines = []
+    for one in series:
+        raw = column(one.metric)
+        low, high = (_thin(column(key), stride) for key in one.band) if one.band else ([], [])
+        line = {"raw": _thin(raw, stride), "mean": _thin(running_mean(raw), stride)}
+        lines.append({"label": one.label, "color": one.color, **line, "low": low, "high": high})
+    looks = {"percent": chart.percent, "log": chart.log, "note": chart.note}
+    return {"axis": chart.axis, "group": chart.group, "series": lines, **looks}
 
-    charts = []
-    for chart, series in present(rows):
-        lines = []
-        for one in series:
-            raw = column(one.metric)
-            low, high = (thin(column(key)) for key in one.band) if one.band else ([], [])
-            line = {"raw": thin(raw), "mean": thin(running_mean(raw)), "low": low, "high": high}
-            lines.append({"label": one.label, "color": one.color, **line})
-        looks = {"percent": chart.percent, "log": chart.log, "note": chart.note}
-        charts.append({"axis": chart.axis, "group": chart.group, "series": lines, **looks})
-    x = {"Optimizer step": thin(column("step"))}
-    if rows and all("seconds" in row for row in rows):
-        x["Seconds"] = thin(column("seconds"))
-    return {"x": x, "charts": charts, "stride": stride}
+
+def _thin(values: Sequence[float | None], stride: int) -> list[float | None]:
+    chunks = (values[start : start + stride] for start in range(0, len(values), stride))
+    known = ([v for v in chunk if v is not None] for chunk in chunks)
+    return [significant(fmean(chunk)) if chunk else None for chunk in known]
 
 
 # --- samples ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
+class ShownAnswer:
     """One answer of the model; `text` is None where the page has no room for it."""
 
     index: int
@@ -143,14 +179,14 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Problem:
+class ShownProblem:
     """A problem with its answers before and after training."""
 
     id: str
     prompt: str
     answer: str
-    before: list[Sample]
-    after: list[Sample]
+    before: list[ShownAnswer]
+    after: list[ShownAnswer]
 
     @property
     def shown(self) -> int:
@@ -166,46 +202,52 @@ class Problem:
         return "better" if new > old else "worse" if new < old else "same"
 
 
-def _share_correct(samples: Sequence[Sample]) -> float:
+def _share_correct(samples: Sequence[ShownAnswer]) -> float:
     return sum(s.outcome == "correct" for s in samples) / len(samples)
 
 
-def _problems(before: Sequence[dict], after: Sequence[dict]) -> list[Problem]:
-    """Pair the samples by problem, in file order, as many problems as the page holds."""
-    pairs: dict[Any, tuple[list[dict], list[dict]]] = {}
-    for side, lines in enumerate((before, after)):
-        for line in lines:
-            pairs.setdefault(line["problem_id"], ([], []))[side].append(line)
+def _problems(before: Sequence[Answer], after: Sequence[Answer]) -> list[ShownProblem]:
+    """Pair the answers by problem, in the order of the file, as many problems as the page holds."""
+    pairs: dict[str, tuple[list[Answer], list[Answer]]] = {}
+    for side, answers in enumerate((before, after)):
+        for one in answers:
+            pairs.setdefault(one.problem.id, ([], []))[side].append(one)
     kept = list(pairs.values())[:: -(-len(pairs) // MAX_PROBLEMS) or 1]
-    lines = [line for old, new in kept for line in (*old, *new)]
-    texts = _fitting_texts(lines)
-    samples = iter([_sample(line, text) for line, text in zip(lines, texts, strict=True)])
+    answers = [one for old, new in kept for one in (*old, *new)]
+    texts = _fitting_texts([one.sample for one in answers])
+    shown = iter([_shown(one, text) for one, text in zip(answers, texts, strict=True)])
     problems = []
     for old, new in kept:
-        first = (old or new)[0]
+        problem = (old or new)[0].problem
         problems.append(
-            Problem(
-                id=str(first["problem_id"]),
-                prompt=_shorten(first["prompt"]),
-                answer=str(first["answer"]),
-                before=list(islice(samples, len(old))),
-                after=list(islice(samples, len(new))),
+            ShownProblem(
+                id=problem.id,
+                prompt=_shorten(problem.prompt[-1]["content"]),
+                answer=_gold_text(problem.answer),
+                before=list(islice(shown, len(old))),
+                after=list(islice(shown, len(new))),
             )
         )
     return problems
 
 
-def _sample(line: dict, text: str | None) -> Sample:
-    fields = {key: line[key] for key in ("index", "outcome", "tokens", "finish")}
-    return Sample(text=text, **fields)
+def _gold_text(answer: Any) -> str:
+    return answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
 
 
-def _fitting_texts(lines: Sequence[dict]) -> list[str | None]:
+def _shown(answer: Answer, text: str | None) -> ShownAnswer:
+    one = answer.sample
+    return ShownAnswer(
+        index=one.index, outcome=answer.outcome, tokens=one.tokens, finish=one.finish, text=text
+    )
+
+
+def _fitting_texts(samples: Sequence[Sample]) -> list[str | None]:
     """Choose the texts that fit the page: every problem's first sample, then its second, ..."""
     room = MAX_CHARACTERS
-    texts: list[str | None] = [None] * len(lines)
-    for number in sorted(range(len(lines)), key=lambda n: lines[n]["index"]):
-        text = _shorten(lines[number]["text"])
+    texts: list[str | None] = [None] * len(samples)
+    for number in sorted(range(len(samples)), key=lambda n: samples[n].index):
+        text = _shorten(samples[number].text)
         room -= len(text)
         if room < 0:
             break

@@ -10,27 +10,32 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import compress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maspo import files
 from maspo.data import Problem
-from maspo.engines.engine import InProcessEngine, Launch, Processes, Trained
+from maspo.engines.engine import InProcessEngine, Launch, Trained
+from maspo.engines.moment import Look, Moment
 from maspo.errors import InputError
-from maspo.evaluation.evaluate import Evaluation, evaluate
 from maspo.lab.console import Screen
 from maspo.lab.provenance import provenance
+from maspo.lab.run.best import Best
+from maspo.lab.run.evaluations import Evaluations, summary_of
 from maspo.lab.run.folder import RunFolder
 from maspo.lab.run.report import write_report
 from maspo.lab.run.resume import claimed, cut_metrics, fingerprint
 from maspo.lab.run.stopping import Stopped, Stopping
 from maspo.lab.run.tokens import TokenSaver
 from maspo.models import load_model, save_model
-from maspo.models.device import best_device
 from maspo.models.load import Limits, check_source
 from maspo.objectives import describe_objective
 from maspo.recipes import Recipe, dump_recipe
 from maspo.rewards import RewardSet
+from maspo.sampling.processes import Processes
 from maspo.sampling.text import check_room, check_template_variables, prompt_tokens
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def run_recipe(
@@ -68,10 +73,14 @@ class Run:
     stopping: Stopping
     strict: bool
     processes: Processes
-    model: Any
-    tokenizer: Any
+    """Those that train together."""
+    model: PreTrainedModel
+    """The model, before training and on its way."""
+    tokenizer: PreTrainedTokenizerBase
     training: list[Problem]
+    """The problems that are trained on, those with too long prompts left out."""
     held_out: list[Problem]
+    """The problems of the evaluations."""
 
     @classmethod
     def prepare(
@@ -130,24 +139,11 @@ class Run:
             if not continued:
                 files.write_text(self.folder.path / "recipe.yaml", dump_recipe(self.recipe))
                 files.write_json(self.folder.path / "provenance.json", provenance(self.recipe.seed))
-            judge = Judge(
-                self.recipe, self.held_out, self.tokenizer, self.rewards, self.folder, self.screen
-            )
-            before = judge("before", self.model.to(best_device()))
             self.processes.wait()
             done = self.train()
-            after = judge("after", done.model)
             self.processes.wait()
-            self.conclude(
-                done,
-                {
-                    "parameters": parameters,
-                    "total_seconds": time.perf_counter() - started,
-                    "before": before.summary(),
-                    "after": after.summary(),
-                    "difference": after.gain_over(before),
-                },
-            )
+            seconds = time.perf_counter() - started
+            self.conclude(done, {"parameters": parameters, "total_seconds": seconds})
 
     def fingerprint(self) -> dict[str, str]:
         """Describe what makes this the run that it is."""
@@ -156,7 +152,7 @@ class Run:
 
     def train(self) -> Trained:
         """Train from the last good checkpoint, or from the start; Stopped if that was asked for."""
-        first = self.processes.first
+        first, asked = self.processes.first, self.recipe.evaluation
         place, step = self.engine.latest(self.checkpoints) if first else (None, 0)
         place = self.processes.share(place)
         seconds, total = 0.0, self.recipe.training.steps
@@ -169,11 +165,38 @@ class Run:
                 self.recipe, self.model, self.tokenizer, self.training, self.rewards,
                 self.checkpoints, sink,
                 strict=self.strict, resume=place, stop=self.stopping.wanted, tokens=self.tokens(),
+                look=self.look(), every=asked.every if asked else None,
             )  # fmt: skip
         if done.steps < total or self.stopping.wanted():
             number = self.stopping.asked or signal.SIGTERM
             raise Stopped(number, f"after step {done.steps} of {total}")
         return replace(done, seconds=seconds + done.seconds)
+
+    def look(self) -> Look | None:
+        """Return what evaluates the model at the moments of training; None without evaluation."""
+        if self.recipe.evaluation is None:
+            return None
+        total = self.recipe.training.rollouts
+        evaluations = Evaluations(
+            recipe=self.recipe, problems=self.held_out, rewards=self.rewards, run=self.folder.path,
+            screen=self.screen, processes=self.processes,
+        )  # fmt: skip
+
+        def look(moment: Moment) -> None:
+            if 0 < moment.rollouts < total:  # a signal ends it and then training, with a checkpoint
+                found = evaluations.evaluate(moment.rollouts, moment.sampler, self.stopping.wanted)
+                if found is not None:
+                    self.best.consider(moment)
+                return
+            with self.stopping.impatient():
+                evaluations.evaluate(moment.rollouts, moment.sampler)
+
+        return look
+
+    @property
+    def best(self) -> Best:
+        """What keeps the best model."""
+        return Best(self.recipe, self.folder.path, self.engine)
 
     def tokens(self) -> TokenSaver | None:
         """Give what keeps tokens for a replay, in the process that writes."""
@@ -181,9 +204,8 @@ class Run:
 
     def conclude(self, done: Trained, found: dict[str, Any]) -> None:
         """Write model, summary and report, and let go of the checkpoints."""
-        files.write_folder(
-            self.folder.path / "model", partial(save_model, done.model, self.tokenizer)
-        )
+        model = self.best.model() or done.model
+        files.write_folder(self.folder.path / "model", partial(save_model, model, self.tokenizer))
         recipe = self.recipe
         summary = {
             "recipe": recipe.name,
@@ -198,11 +220,13 @@ class Run:
             "steps": done.steps,
             "train_seconds": done.seconds,
             **found,
+            **summary_of(self.folder.path, recipe),
         }
         files.write_json(self.folder.path / "summary.json", summary)
         write_report(self.folder.path)
         self.folder.finish()
         self.engine.keep(self.checkpoints, recipe.training.keep)
+        self.best.let_go()
         self.screen.results(summary)
 
 
@@ -215,12 +239,11 @@ def watched(
     `seconds` were spent before, and are added to those of the lines.
     """
     metrics = folder.path / "metrics.jsonl"
-    with screen.progress("training", total) as bar:
+    with screen.counter("training", total) as counter:
 
         def sink(line: dict[str, Any]) -> None:
             files.append_lines(metrics, [{**line, "seconds": seconds + line["seconds"]}])
-            news = screen.training_news(line)
-            bar.update(bar.task_ids[0], completed=line["step"], news=news)
+            counter.reach(line["step"], screen.training_news(line))
 
         yield sink
 
@@ -252,47 +275,3 @@ def answerable(
     tokens = recipe.rollout.max_completion_tokens
     check_room(prompts, Limits.of(model.config), tokens, "rollout.max_completion_tokens")
     return list(compress(training, within))
-
-
-class Judge:
-    """Evaluates a model by the recipe and writes its samples down."""
-
-    def __init__(
-        self,
-        recipe: Recipe,
-        problems: list[Problem],
-        tokenizer: Any,
-        rewards: RewardSet,
-        folder: RunFolder,
-        screen: Screen,
-    ) -> None:
-        """Take what stays the same between the evaluations of a run."""
-        self.recipe, self.problems, self.tokenizer = recipe, problems, tokenizer
-        self.rewards, self.folder, self.screen = rewards, folder, screen
-
-    def __call__(self, when: str, model: Any) -> Evaluation:
-        """Evaluate; `when` names the samples file, which is read where it is there already."""
-        settings, name = self.recipe.evaluation, f"samples/{when}.jsonl"
-        if (self.folder.path / name).exists():
-            return Evaluation(
-                samples=settings.samples, lines=files.read_lines(self.folder.path / name)
-            )
-        total = len(self.problems) * settings.samples
-        with self.screen.progress(when, total) as bar:
-            result = evaluate(
-                model,
-                self.tokenizer,
-                self.problems,
-                self.rewards,
-                samples=settings.samples,
-                temperature=settings.temperature,
-                top_p=settings.top_p,
-                max_new_tokens=self.recipe.rollout.max_completion_tokens,
-                batch_size=settings.batch_size,
-                seed=self.recipe.seed,
-                chat_template_kwargs=self.recipe.model.chat_template_kwargs,
-                progress=lambda done: bar.advance(bar.task_ids[0], done),
-                kept_in=self.folder.path / "samples" / f"{when}.drawn.jsonl",
-            )
-        files.write_lines(self.folder.path / name, result.lines)
-        return result

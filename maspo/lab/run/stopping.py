@@ -47,11 +47,20 @@ class Stopping:
     @contextmanager
     def patient(self) -> Iterator[None]:
         """While the block runs, the first signal is remembered; the block asks for it by `wanted`."""
-        self._patient = True
+        before, self._patient = self._patient, True
         try:
             yield
         finally:
-            self._patient = False
+            self._patient = before
+
+    @contextmanager
+    def impatient(self) -> Iterator[None]:
+        """While the block runs, a signal ends it at once: what it does is kept as it goes."""
+        before, self._patient = self._patient, False
+        try:
+            yield
+        finally:
+            self._patient = before
 
     def wanted(self) -> bool:
         """Whether training should end."""

@@ -4,7 +4,14 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from maspo.lab.formatting import duration, interval, percent, points, updates
+from maspo.lab.formatting import (
+    duration,
+    interval,
+    percent,
+    percent_with_interval,
+    points,
+    updates,
+)
 
 
 def scores(summary: Mapping[str, Any]) -> list[str]:
@@ -54,6 +61,21 @@ def _method(summary: Mapping[str, Any]) -> str:
     if count := summary.get("updates_per_rollout"):
         words += f", {updates(count)}"
     return words
+
+
+def saved_model(summary: Mapping[str, Any]) -> str | None:
+    """Say which model was saved, where the run had a choice; None where it had none."""
+    saved = summary.get("saved") or {}
+    if not saved.get("best"):
+        return None
+    at = saved["rollouts"]
+    score = next(one for one in summary["evaluations"] if one["rollouts"] == at)
+    which = "the last one" if score["name"] == "after" else f"that after rollout {at}"
+    return (
+        f"The saved model is {which}, the best of the evaluations: {score['metric']} "
+        f"{percent_with_interval(score['value'], score['low'], score['high'])}. It was chosen by this "
+        "score, which therefore flatters it."
+    )
 
 
 def limiter(summary: Mapping[str, Any]) -> str:

@@ -7,18 +7,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from maspo.data import Problem
 from maspo.data.columns import check_template
 from maspo.data.loading import with_template
 from maspo.evaluation.benchmarks import load_benchmarks
+from maspo.evaluation.drawing import draw_missing
 from maspo.evaluation.folder import EvaluationFolder
 from maspo.evaluation.prompts import default_template, token_budget
-from maspo.evaluation.samples import appending
 from maspo.evaluation.scoring import score
 from maspo.lab.console import Screen
 from maspo.lab.provenance import provenance, versions
 from maspo.lab.scores.terminal import settings_lines, show_changes, show_scores, tell
 from maspo.models.load import check_source, load_tokenizer, read_limits
+from maspo.recipes.schema import Reward
 from maspo.rewards import RewardSet
 from maspo.sampling import Sampler, Settings
 from maspo.sampling.engines import BATCH_SIZES, choose_dtype, choose_engine, open_sampler
@@ -86,7 +86,7 @@ def draw_evaluation(asked: Asked, folder: EvaluationFolder, screen: Screen) -> N
             chat_template_kwargs=variables,
         )
 
-    draw_missing(folder, problems, settings, sampler, screen)
+    draw(folder, settings, sampler, screen)
 
 
 def _settings(settled: Asked, tokens: int) -> Settings:
@@ -107,26 +107,24 @@ def _record(settled: Asked, problems: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in record.items() if key != "data"}
 
 
-def draw_missing(
-    folder: EvaluationFolder,
-    problems: Mapping[str, Sequence[Problem]],
-    settings: Settings,
-    sampler: Callable[[], Sampler],
-    screen: Screen,
+def draw(
+    folder: EvaluationFolder, settings: Settings, sampler: Callable[[], Sampler], screen: Screen
 ) -> None:
-    """Draw the samples that the folder does not hold yet; the model is loaded only if there are any."""
-    with appending(folder.samples_file) as append:
-        done = folder.samples()
-        missing = sum(len(problems[name]) * settings.samples - len(done[name]) for name in problems)
-        if not missing:
-            return
-        tell(screen.console, f"{sum(map(len, done.values()))} samples are there, {missing} to draw")
-        source = sampler()
-        with screen.progress("sampling", missing) as bar:
-            for name, each in problems.items():
-                for samples in source.sample(each, settings, done[name].keys()):
-                    append(name, samples)
-                    bar.update(bar.task_ids[0], advance=len(samples), news=name)
+    """Draw the samples that the folder does not hold yet, and show how far it is."""
+    with screen.counter("sampling") as counter:
+
+        def begin(there: int, missing: int) -> None:
+            tell(screen.console, f"{there} samples are there, {missing} to draw")
+            counter.begin(missing)
+
+        draw_missing(folder, settings, sampler, begin=begin, progress=counter.advance)
+
+
+def rewards_of(folder: EvaluationFolder, *, workers: int, time_limit: float | None) -> RewardSet:
+    """Start what judges an evaluation: the rewards of its training run's recipe, or the verifier."""
+    known = folder.settings().get("reward", {})
+    changes = {"workers": workers} | ({} if time_limit is None else {"time_limit": time_limit})
+    return Reward.model_validate({**known, **changes}).start()
 
 
 def score_evaluation(
@@ -134,10 +132,8 @@ def score_evaluation(
 ) -> dict[str, Any]:
     """Verify every sample; show the scores, and which verdicts are other than before."""
     drawn = folder.all_samples()
-    with screen.progress("verifying", sum(map(len, drawn.values()))) as bar:
-        scores, changes = score(
-            folder, drawn, rewards, versions(), lambda done: bar.advance(bar.task_ids[0], done)
-        )
+    with screen.counter("verifying", sum(map(len, drawn.values()))) as counter:
+        scores, changes = score(folder, drawn, rewards, versions(), counter.advance)
     show_scores(screen.console, scores)
     show_changes(screen.console, changes)
     return scores

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from maspo import files
 from maspo.errors import InputError
+from maspo.evaluation.folder import RUN_PART, EvaluationFolder
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -71,29 +72,46 @@ class Run:
 def load_runs(words: Sequence[str]) -> list[Run]:
     """Read evaluations given as `FOLDER` (named after the folder) or `NAME=FOLDER`.
 
-    Raises InputError for a name given twice and for a folder without usable scores.
+    The folder of a training run stands for its evaluations before and after training; what lies
+    between is given by its own folder. Raises InputError for a name given twice and for a folder
+    without usable scores.
     """
     runs: dict[str, Run] = {}
-    for word in words:
-        name, folder = _split(word)
+    for name, folder in (one for word in words for one in _evaluations(*_split(word))):
         if name in runs:
             raise InputError(f"two runs are called {name!r}; name them: NAME=FOLDER")
-        runs[name] = _load(name, Path(folder))
+        runs[name] = _load(name, folder)
     return list(runs.values())
 
 
-def _split(word: str) -> tuple[str, str]:
+def _evaluations(name: str, folder: Path) -> list[tuple[str, Path]]:
+    found = [*EvaluationFolder.of_run(folder).values()]
+    if not found:
+        return [(name, folder)]
+    ends = dict.fromkeys((found[0].path, found[-1].path))
+    return [(f"{name} {place.name}", place) for place in ends]
+
+
+def _split(word: str) -> tuple[str, Path]:
     """Part name and folder; both may hold an equals sign."""
     signs = [i for i, sign in enumerate(word) if sign == "="]
     if not signs or Path(word).is_dir():
-        return Path(word).resolve().name, word
+        return _name(Path(word).resolve()), Path(word)
     at = next((i for i in signs if Path(word[i + 1 :]).is_dir()), signs[0])
-    return word[:at], word[at + 1 :]
+    return word[:at], Path(word[at + 1 :])
+
+
+def _name(folder: Path) -> str:
+    """Name an evaluation after its folder, and after its run where it is of one."""
+    of_run = folder.parent.name == RUN_PART
+    return f"{folder.parent.parent.name} {folder.name}" if of_run else folder.name
 
 
 def _load(label: str, folder: Path) -> Run:
     if not folder.is_dir():
-        raise InputError(f"there is no folder {folder}; give folders that `maspo eval` wrote")
+        raise InputError(
+            f"there is no folder {folder}; give folders that `maspo eval` or `maspo train` wrote"
+        )
     file = folder / "scores.json"
     if not file.is_file():
         hint = f"run: maspo score {folder}" if (folder / "eval.json").exists() else "no evaluation"

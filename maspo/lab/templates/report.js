@@ -89,7 +89,7 @@ function drawChart(chart, xs, xName, parent) {
   if (chart.series.length > 1) labelEnds(chart, root, right, y);
   root.setAttribute("aria-label", describe(chart));
   const cursor = svg("line", { class: "cursor", y1: TOP, y2: BOTTOM }, root);
-  return { root, cursor, output, chart, x, right };
+  return { root, cursor, output, chart, x, xs, right };
 }
 
 function labelEnds(chart, root, right, y) {
@@ -110,10 +110,17 @@ function describe(chart) {
   return `${chart.axis}: ${parts.join(", ")}`;
 }
 
-function readAll(drawn, xs, xName, index) {
-  for (const { cursor, output, chart, x } of drawn) {
-    cursor.style.visibility = index === null ? "hidden" : "visible";
-    if (index === null) { output.textContent = ""; continue; }
+// The point of `xs` nearest to a value, as the axis shows it.
+function nearest(xs, value, flat) {
+  const away = (i) => Math.abs(flat(xs[i]) - flat(value));
+  return xs.reduce((best, _, i) => (away(i) < away(best) ? i : best), 0);
+}
+
+function readAll(drawn, xName, value) {
+  for (const { cursor, output, chart, x, xs } of drawn) {
+    cursor.style.visibility = value === null ? "hidden" : "visible";
+    if (value === null) { output.textContent = ""; continue; }
+    const index = nearest(xs, value, warp(xName));
     cursor.setAttribute("x1", x(xs[index])); cursor.setAttribute("x2", x(xs[index]));
     const values = chart.series.filter((s) => s.raw[index] !== null)
       .map((s) => `${s.label} ${shown(s.raw[index], chart.percent)}`);
@@ -122,24 +129,24 @@ function readAll(drawn, xs, xName, index) {
 }
 
 function drawCharts(data, xName) {
-  const parent = byId("charts"), xs = data.x[xName], drawn = [];
+  const parent = byId("charts"), drawn = [];
   parent.replaceChildren();
   let group = null;
   for (const chart of data.charts) {
     if (chart.group !== group) html("h3", parent, (group = chart.group));
-    drawn.push(drawChart(chart, xs, xName, parent));
+    drawn.push(drawChart(chart, (chart.x ?? data.x)[xName], xName, parent));
   }
-  for (const { root, right } of drawn) {
+  for (const { root, xs, right } of drawn) {
     const read = (event) => {
       const box = root.getBoundingClientRect();
       const at = ((event.clientX - box.left) / box.width * WIDTH - LEFT) / (right - LEFT);
       const flat = warp(xName), [x0, x1] = extent(xs).map(flat), value = x0 + at * (x1 - x0);
-      const index = xs.reduce((best, v, i) => Math.abs(flat(v) - value) < Math.abs(flat(xs[best]) - value) ? i : best, 0);
-      readAll(drawn, xs, xName, index);
+      const away = (v) => Math.abs(flat(v) - value);
+      readAll(drawn, xName, xs.reduce((best, v) => (away(v) < away(best) ? v : best)));
     };
     root.addEventListener("pointermove", read);
     root.addEventListener("pointerdown", read);
-    root.addEventListener("pointerleave", () => readAll(drawn, xs, xName, null));
+    root.addEventListener("pointerleave", () => readAll(drawn, xName, null));
   }
 }
 

@@ -1,0 +1,193 @@
+"""The evaluations of a training run: folders like those of `maspo eval`, drawn as training goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maspo.data import Problem, sources
+from maspo.evaluation.drawing import draw_missing
+from maspo.evaluation.folder import RUN_PART, EvaluationFolder
+from maspo.evaluation.scores import compare
+from maspo.evaluation.scoring import score
+from maspo.lab.console import Screen
+from maspo.lab.provenance import provenance, versions
+from maspo.recipes import Recipe
+from maspo.rewards import RewardSet
+from maspo.sampling import Sampler, Settings
+from maspo.sampling.processes import Processes
+
+BEFORE, AFTER = "before", "after"
+_ROLLOUT = "rollout-"
+
+
+def name_of(rollouts: int, total: int) -> str:
+    """Name the evaluation after so many rollouts of training."""
+    if rollouts == 0:
+        return BEFORE
+    return AFTER if rollouts == total else f"{_ROLLOUT}{rollouts:04d}"
+
+
+@dataclass(kw_only=True)
+class Evaluations:
+    """Draws and scores the evaluations of a run; every process has one and calls it alike."""
+
+    recipe: Recipe
+    problems: Sequence[Problem]
+    rewards: RewardSet
+    """Judge the samples, in the first process."""
+    run: Path
+    screen: Screen
+    processes: Processes
+
+    def evaluate(
+        self, rollouts: int, sampler: Sampler, stop: Callable[[], bool] = lambda: False
+    ) -> dict[str, Any] | None:
+        """Evaluate the model after so many rollouts, or go on with that, and return its scores.
+
+        Args:
+            rollouts: of training, before this evaluation.
+            sampler: samples from the model; not used where all samples are on file.
+            stop: asked after every chunk; once true in any process, drawing ends.
+
+        Returns None where drawing was stopped, and in every process but the first.
+        """
+        name = name_of(rollouts, self.recipe.training.rollouts)
+        folder = EvaluationFolder(self.run / RUN_PART / name)
+        if self.processes.first:
+            record = self._record(rollouts) | {"provenance": provenance(self.recipe.seed)}
+            folder.begin(record, {self.benchmark: self.problems})
+        with self.screen.counter(name) as counter:
+            whole = draw_missing(
+                folder, self._settings, lambda: sampler, processes=self.processes,
+                begin=lambda there, missing: counter.begin(missing),
+                progress=lambda drawn, _: counter.advance(drawn), stop=stop,
+            )  # fmt: skip
+        found = None
+        if whole and self.processes.first:
+            found = self._scores(folder)
+        self.processes.wait()
+        return found
+
+    def _scores(self, folder: EvaluationFolder) -> dict[str, Any]:
+        if not folder.is_scored:
+            score(folder, folder.all_samples(), self.rewards, versions())
+        return folder.scores()
+
+    @property
+    def benchmark(self) -> str:
+        """The name under which the problems stand in the folder."""
+        source = self._asked.data.source
+        return Path(source).stem if sources.is_file(source) else source
+
+    @property
+    def _asked(self) -> Any:
+        return self.recipe.evaluation
+
+    @property
+    def _settings(self) -> Settings:
+        return Settings(
+            samples=self._asked.samples,
+            temperature=self._asked.temperature,
+            top_p=self._asked.top_p,
+            max_new_tokens=self.recipe.rollout.max_completion_tokens,
+            batch_size=self._asked.batch_size,
+            seed=self.recipe.seed,
+        )
+
+    def _record(self, rollouts: int) -> dict[str, Any]:
+        """Write down what is evaluated, as `maspo eval` does."""
+        settings = self._settings
+        return {
+            "model": self.recipe.model.source,
+            "rollouts": rollouts,
+            "step": rollouts * self.recipe.training.updates_per_rollout,
+            "benchmarks": [self.benchmark],
+            "limit": self._asked.data.limit,
+            "samples": settings.samples,
+            "temperature": settings.temperature,
+            "top_p": settings.top_p,
+            "max_tokens": settings.max_new_tokens,
+            "template": self._asked.data.template,
+            "engine": self.recipe.rollout.engine,
+            "dtype": self.recipe.model.dtype,
+            "batch_size": settings.batch_size,
+            "seed": settings.seed,
+            "chat_template_kwargs": self.recipe.model.chat_template_kwargs,
+            "reward": self.recipe.reward.model_dump(),
+        }
+
+
+# --- what they say, for the summary of the run ---------------------------------------------------
+
+
+def summary_of(run: Path, recipe: Recipe) -> dict[str, Any]:
+    """Return the figures of a run's evaluations for its summary.
+
+    `before` and `after` hold those of the first and last, `difference` their paired difference; null
+    where the run was not evaluated. `evaluations` lists the avg@k on the way with its interval, and
+    `saved` says after how many rollouts the saved model was.
+    """
+    scored = _scored(run)
+    before, after = (_only(scored[n]) if n in scored else None for n in (BEFORE, AFTER))
+    averages = average_by_rollouts(run)
+    asked, total = recipe.evaluation, recipe.training.rollouts
+    best = best_of(averages) if asked and asked.keep_best else None
+    return {
+        "before": None if before is None else _figures(before),
+        "after": None if after is None else _figures(after),
+        "difference": None if before is None or after is None else _gain(before, after),
+        "evaluations": curve(run),
+        "saved": {"rollouts": total if best is None else best, "best": best is not None},
+    }
+
+
+def curve(run: Path) -> list[dict[str, Any]]:
+    """Return when each scored evaluation was, and its `metric` avg@k with `value`, `low` and `high`."""
+    found = []
+    for name, scores in _scored(run).items():
+        metric, estimate = next(iter(_only(scores)["metrics"].items()))
+        when = {key: scores["settings"][key] for key in ("rollouts", "step")}
+        found.append({"name": name, **when, "metric": metric, **estimate})
+    return found
+
+
+def average_by_rollouts(run: Path) -> dict[int, float]:
+    """Return avg@k by the rollouts trained before it, of every scored evaluation."""
+    return {one["rollouts"]: one["value"] for one in curve(run)}
+
+
+def best_of(averages: Mapping[int, float]) -> int | None:
+    """Return the rollouts of the highest score after training began, the earliest of equals."""
+    trained = {rollouts: score for rollouts, score in averages.items() if rollouts}
+    return max(sorted(trained), key=trained.__getitem__, default=None)
+
+
+def _scored(run: Path) -> dict[str, dict[str, Any]]:
+    return {n: f.scores() for n, f in EvaluationFolder.of_run(run).items() if f.is_scored}
+
+
+def _only(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the scores of the one benchmark of a run's evaluation."""
+    [found] = scores["benchmarks"].values()
+    return found
+
+
+def _figures(scores: Mapping[str, Any]) -> dict[str, Any]:
+    found = scores["metrics"]
+    kept = ("problems", "samples", "mean_tokens", "truncated", "outcomes")
+    return {
+        **{name: estimate["value"] for name, estimate in found.items()},
+        "intervals": {
+            name: [e["low"], e["high"]] for name, e in found.items() if e["low"] is not None
+        },
+        **{key: scores[key] for key in kept},
+    }
+
+
+def _gain(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Return value and interval of the paired difference; a single problem allows none."""
+    gain = compare({"": before}, {"": after})["macro"]
+    return {name: list(e.values()) for name, e in gain.items() if e["low"] is not None}
