@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from maspo import files
 from maspo.data import Problem
@@ -33,9 +33,6 @@ from maspo.recipes import Recipe, dump_recipe
 from maspo.rewards import RewardSet
 from maspo.sampling.processes import Processes
 from maspo.sampling.text import check_room, check_template_variables, prompt_tokens
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def run_recipe(
@@ -74,9 +71,10 @@ class Run:
     strict: bool
     processes: Processes
     """Those that train together."""
-    model: PreTrainedModel
-    """The model, before training and on its way."""
-    tokenizer: PreTrainedTokenizerBase
+    model: Any
+    """The model as transformers loads it; training changes it."""
+    tokenizer: Any
+    """Its tokenizer, as transformers loads it."""
     training: list[Problem]
     """The problems that are trained on, those with too long prompts left out."""
     held_out: list[Problem]
