@@ -48,7 +48,8 @@ def ours(name: str, diagnostics: bool) -> Loss:
     def loss(log_probs, old, advantages, mask, entropies):
         return maspo.policy_loss(
             log_probs, old, advantages, mask,
-            objective=objective, entropies=entropies, diagnostics=diagnostics,
+            objective=objective, reduction="token-mean", entropies=entropies,
+            diagnostics=diagnostics,
         ).loss  # fmt: skip
 
     return loss

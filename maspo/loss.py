@@ -10,13 +10,14 @@ from torch import Tensor
 
 from maspo.core.apply import apply_objective
 from maspo.core.batch import TokenBatch
+from maspo.core.checks import check_inputs
 from maspo.core.diagnostics import Mean, mean_over
 from maspo.core.kl import KL
 from maspo.core.objective import Objective
-from maspo.core.reduction import reduce_tokens
+from maspo.core.reduction import DEFAULT_REDUCTION, reduce_tokens
 from maspo.core.select import only
 from maspo.errors import InputError
-from maspo.objectives import make_objective
+from maspo.objectives import as_objective
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def policy_loss(
     mask: Tensor,
     *,
     objective: Objective | str,
-    reduction: str = "token-mean",
+    reduction: str | None = None,
     denominator: Tensor | float | None = None,
     max_length: int | None = None,
     rollout_weights: Tensor | None = None,
@@ -54,11 +55,13 @@ def policy_loss(
     Args:
         log_probs: `[batch, time]`, log π of the sampled tokens, in nats; the gradient flows here.
         old_log_probs: `[batch, time]`, the same under the policy that the update started from.
-        advantages: `[batch]` or `[batch, time]`.
+        advantages: `[batch]` or `[batch, time]`; for a method that has an estimator of its own, such
+            as Dr. GRPO, those of `estimate_advantages(rewards, objective.advantages)`.
         mask: `[batch, time]`, bool or 0/1; what lies under 0 may be NaN or infinite and changes
             nothing.
         objective: a value such as `maspo.MASPO(alpha=0.5)`, or a name in `maspo.OBJECTIVES`.
-        reduction: how tokens become one number, see `maspo.core.reduction`.
+        reduction: how tokens become one number, see `maspo.core.reduction`; without it that of the
+            objective's paper, `objective.reduction`, or token-mean where the paper has none.
         denominator: the count that the reduction divides by, over the whole optimizer step and all
             ranks; without it, that of this batch.
         max_length: the constant of seq-mean-token-sum-norm, in tokens.
@@ -74,16 +77,20 @@ def policy_loss(
         diagnostics: describe the gate in `metrics`; without, `metrics` is empty and the call cheaper.
 
     Half precision is computed in float32, float64 in float64. Raises ValueError for shapes that do
-    not agree and InputError for an unknown objective or reduction, and for one of `kl` and `ref_log_probs`
-    without the other.
+    not agree, and InputError for an unknown objective or reduction, for a reduction without its
+    `max_length`, for one of `kl` and `ref_log_probs` without the other, for a mask of other numbers
+    than 0 and 1, and for what cannot be log-probabilities: integers, a value above 1, and values
+    that are all above 0, as probabilities are.
     """
     if (kl is None) != (ref_log_probs is None):
         raise InputError("kl and ref_log_probs go together: give both or neither")
-    if isinstance(objective, str):
-        objective = make_objective(objective)
+    objective = as_objective(objective)
+    if reduction is None:
+        reduction = objective.reduction or DEFAULT_REDUCTION
     batch = TokenBatch.clean(
         log_probs, old_log_probs, advantages, mask, entropies, sum_over_processes
     )
+    check_inputs(batch, log_probs, old_log_probs, mask, ref_log_probs)
     applied = apply_objective(objective, batch, rollout_weights)
     metrics = applied.metrics() if diagnostics else {}
     if kl is not None and ref_log_probs is not None:

@@ -45,7 +45,7 @@ def weight(objective, ratio, probability, advantage, entropy=1.0):
     entropies = torch.full_like(old, entropy) if "entropies" in objective.inputs else None
     result = maspo.policy_loss(
         new, old, torch.tensor([advantage], dtype=torch.float64), torch.ones_like(old),
-        objective=objective, entropies=entropies,
+        objective=objective, entropies=entropies, reduction="token-mean",
     )  # fmt: skip
     result.loss.backward()
     return -new.grad.item() / advantage

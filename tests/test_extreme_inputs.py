@@ -28,10 +28,10 @@ def batches(draw):
         return torch.tensor(flat, dtype=torch.float64).view(rows, time)
 
     mask = tensor(st.booleans()).bool()
-    old, rubbish = tensor(LOG_PROBS), tensor(RUBBISH)
+    greater, drift, rubbish = tensor(LOG_PROBS), tensor(LOG_RATIOS), tensor(RUBBISH)
     values = {
-        "log_probs": old + tensor(LOG_RATIOS),
-        "old_log_probs": old,
+        "log_probs": greater + drift.clamp(max=0),
+        "old_log_probs": greater - drift.clamp(min=0),
         "advantages": tensor(ADVANTAGES),
         "entropies": tensor(ENTROPIES),
     }
@@ -43,7 +43,9 @@ def batches(draw):
 def loss_and_gradient(name, batch):
     """Run forward and backward."""
     leaf = batch["log_probs"].clone().requires_grad_()
-    result = maspo.policy_loss(**batch | {"log_probs": leaf}, objective=name)
+    result = maspo.policy_loss(
+        **batch | {"log_probs": leaf}, objective=name, reduction="token-mean"
+    )
     result.loss.backward()
     assert leaf.grad is not None
     return result, leaf.grad

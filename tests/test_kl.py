@@ -205,6 +205,8 @@ def test_bad_input_is_refused_in_one_sentence():
     ones = torch.ones(1, 2)
     for more in ({"kl": KL()}, {"ref_log_probs": ones}):
         with pytest.raises(maspo.InputError, match="go together"):
-            maspo.policy_loss(ones, ones, ones, ones, objective="grpo", **more)
+            maspo.policy_loss(-ones, -ones, ones, ones, objective="grpo", **more)
     with pytest.raises(ValueError, match=r"ref_log_probs must be \[1, 2\], not \[2\]"):
-        maspo.policy_loss(ones, ones, ones, ones, objective="grpo", kl=KL(), ref_log_probs=ones[0])
+        maspo.policy_loss(
+            -ones, -ones, ones, ones, objective="grpo", kl=KL(), ref_log_probs=-ones[0]
+        )

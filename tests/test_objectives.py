@@ -38,6 +38,8 @@ def random_batch(seed, batch=6, time=9, spread=1.0, dtype=torch.float64):
     g = torch.Generator().manual_seed(seed)
     old = -8 * torch.rand(batch, time, generator=g, dtype=torch.float64) ** 2
     log_probs = old + spread * torch.randn(batch, time, generator=g, dtype=torch.float64)
+    over = 1.5 * log_probs.clamp(min=0)  # no probability is above 1; the ratio stays
+    log_probs, old = log_probs - over, old - over
     advantages = torch.randn(batch, generator=g, dtype=torch.float64) * 2
     advantages[1] = 0.0
     lengths = torch.randint(1, time + 1, (batch,), generator=g)
@@ -84,6 +86,7 @@ def by_oracle_of_batches(row, log_probs, old, advantages, mask):
 def loss_and_grad(objective, log_probs, old, advantages, mask, **more):
     """Run `policy_loss` and return it with the gradient by `log_probs`."""
     more.setdefault("entropies", entropies_for(log_probs))
+    more.setdefault("reduction", "token-mean")
     log_probs = log_probs.clone().requires_grad_()
     result = maspo.policy_loss(log_probs, old, advantages, mask, objective=objective, **more)
     (grad,) = torch.autograd.grad(result.loss, log_probs)
@@ -195,7 +198,11 @@ differentiable = [
 def test_gradcheck_where_the_gradient_is_that_of_the_value(objective):
     log_probs, old, advantages, mask = random_batch(8)
     assert torch.autograd.gradcheck(
-        lambda x: maspo.policy_loss(x, old, advantages, mask, objective=objective).loss,
+        lambda x: (
+            maspo.policy_loss(
+                x, old, advantages, mask, objective=objective, reduction="token-mean"
+            ).loss
+        ),
         log_probs.requires_grad_(),
     )
 
@@ -216,7 +223,7 @@ def test_maspos_weight_is_the_slope_of_an_erf_surrogate():
         assert float(weights) * advantage == pytest.approx(slope, rel=1e-8)
 
 
-finite_logs = hnp.arrays(np.float64, (3, 4), elements=st.floats(-12, 0))
+finite_logs = hnp.arrays(np.float64, (3, 4), elements=st.floats(-12, -4))
 shifts = hnp.arrays(np.float64, (3, 4), elements=st.floats(-4, 4))
 signed = hnp.arrays(np.float64, (3,), elements=st.floats(-5, 5))
 
@@ -228,7 +235,9 @@ def test_gates_only_hold_back_and_only_on_their_side(row, old, shift, advantages
     old, shift, advantages = (torch.from_numpy(x) for x in (old, shift, advantages))
     mask = torch.ones(3, 4)
     objective = row.objective
-    weights = maspo.policy_loss(old + shift, old, advantages, mask, objective=objective).weights
+    weights = maspo.policy_loss(
+        old + shift, old, advantages, mask, objective=objective, reduction="token-mean"
+    ).weights
     moved = (old + shift) - old
     if getattr(objective, "level", "token") == "sequence":
         moved = moved.mean(1, keepdim=True).expand_as(moved)
@@ -276,7 +285,7 @@ def test_a_token_beyond_the_cap_loses_its_weight_or_keeps_that_of_the_cap(name, 
 def test_missing_entropies_are_an_error_that_names_them(name):
     ones = torch.ones(2, 3)
     with pytest.raises(maspo.InputError, match="needs entropies, and none were given"):
-        maspo.policy_loss(ones, ones, ones[:, 0], ones, objective=name)
+        maspo.policy_loss(-ones, -ones, ones[:, 0], ones, objective=name)
 
 
 def test_a_log_probability_carries_its_gradient_beyond_the_bounds_of_the_ratio():

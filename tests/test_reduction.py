@@ -67,9 +67,9 @@ def test_micro_batches_with_the_global_count_equal_the_whole(reduction, split):
 
 
 def test_the_constant_length_belongs_to_one_reduction():
-    with pytest.raises(maspo.InputError, match="seq-mean-token-sum-norm needs it"):
+    with pytest.raises(maspo.InputError, match="seq-mean-token-sum-norm needs max_length"):
         reduce_tokens(MASK.double(), MASK, "seq-mean-token-sum-norm")
-    with pytest.raises(maspo.InputError, match="have no use for it"):
+    with pytest.raises(maspo.InputError, match="token-mean has no use for max_length"):
         reduce_tokens(MASK.double(), MASK, "token-mean", max_length=5)
     with pytest.raises(maspo.InputError, match="did you mean 'token-mean'"):
         reduce_tokens(MASK.double(), MASK, "tokenmean")

@@ -26,7 +26,7 @@ def as_lists(log_probs, old, advantages, mask):
 
 def weights_of(objective, batch, **more):
     """Run the loss for its weights."""
-    return maspo.policy_loss(*batch, objective=objective, **more).weights
+    return maspo.policy_loss(*batch, objective=objective, reduction="token-mean", **more).weights
 
 
 # Advantages of tokens
@@ -95,7 +95,7 @@ def test_gradient_is_that_of_the_mean_over_sequences(objective):
 def test_vespos_weight_peaks_beside_the_old_policy(advantage, peak, height):
     log_w = torch.linspace(-2, 2, 4001, dtype=torch.float64)[:, None]
     advantages = torch.full((4001,), advantage, dtype=torch.float64)
-    weights = weights_of("vespo", (log_w, log_w * 0, advantages, log_w == log_w))
+    weights = weights_of("vespo", (log_w - 2, log_w * 0 - 2, advantages, log_w == log_w))
     assert float(log_w[weights.argmax()].exp()) == pytest.approx(peak, rel=1e-3)
     assert float(weights.max()) == pytest.approx(height, rel=1e-6)
 

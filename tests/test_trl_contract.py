@@ -254,7 +254,7 @@ def test_one_update_per_rollout_is_called_inert(tmp_path):
         ({"delta": 4.0}, "delta belongs to TRL's own losses"),
         ({"loss_type": "cispo"}, "selects the normaliser"),
         ({"updates_per_rollout": 4, "steps_per_generation": 4}, "give only one"),
-        ({"objective": "maspo"}, "objective must be a value"),
+        ({"objective": maspo.MASPO}, "objective is the class MASPO"),
         ({"updates_per_rollout": 0}, "updates_per_rollout must be at least 1, not 0"),
     ],
 )

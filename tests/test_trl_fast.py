@@ -198,7 +198,7 @@ def test_dead_rows_may_be_left_out_where_an_objective_says_so(name):
         leaf = log_probs[rows].requires_grad_()
         more = {"fraction": 0.05} if name in ("clip_cov", "kl_cov") else {}
         maspo.policy_loss(
-            leaf, old[rows], advantages[rows], mask[rows], denominator=1.0,
+            leaf, old[rows], advantages[rows], mask[rows], denominator=1.0, reduction="token-mean",
             objective=maspo.make_objective(name, **more), entropies=entropies[rows],
         ).loss.backward()  # fmt: skip
         return leaf.grad

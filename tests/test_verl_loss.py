@@ -41,7 +41,15 @@ REDUCTIONS = ["token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "seq-me
 def actor(loss=None, **settings):
     """Make verl's actor settings; `loss` is a PolicyLossConfig or the name of a registered loss."""
     if isinstance(loss, str):
-        loss = PolicyLossConfig(loss_mode=loss)
+        own = maspo.OBJECTIVES.get(loss.removeprefix("maspo."))
+        said = (
+            {"advantages": own.advantages, "reduction": settings.get("loss_agg_mode")}
+            if own
+            else {}
+        )
+        loss = (MASPOPolicyLossConfig if any(said.values()) else PolicyLossConfig)(
+            loss_mode=loss, **(said if any(said.values()) else {})
+        )
     return FSDPActorConfig(
         policy_loss=loss or PolicyLossConfig(),
         rollout_n=4,
@@ -249,6 +257,47 @@ def test_a_plug_in_that_fails_is_heard(tmp_path):
 def test_what_cannot_be_honoured_is_refused(config, message):
     with pytest.raises(InputError, match=message):
         gradient(config(), batch())
+
+
+@pytest.mark.parametrize("name", ["luspo", "gspo", "gmpo", "dac", "dr_grpo", "rloo", "dppo_tv"])
+def test_verls_default_reduction_is_not_taken_for_the_methods(name):
+    """The sentence names the setting with which it works."""
+    own = maspo.OBJECTIVES[name]
+    said = {"advantages": own.advantages} if own.advantages else {}
+    default = MASPOPolicyLossConfig(loss_mode=f"maspo.{name}", **said)
+    with pytest.raises(InputError, match=f"loss_agg_mode={own.reduction}, or"):
+        gradient(actor(default), batch())
+    gradient(actor(default, **reduced(own.reduction)), batch())
+    meant = MASPOPolicyLossConfig(loss_mode=f"maspo.{name}", reduction="token-mean", **said)
+    gradient(actor(meant), batch())
+    with pytest.raises(InputError, match="reduction=token-mean contradicts"):
+        gradient(actor(meant, loss_agg_mode="seq-mean-token-sum"), batch())
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("dr_grpo", "algorithm.adv_estimator=grpo algorithm.norm_adv_by_std_in_grpo=False"),
+        ("rloo", "algorithm.adv_estimator=rloo"),
+        ("reinforce_pp", "algorithm.adv_estimator=maspo.whiten"),
+        ("gpg", "algorithm.adv_estimator=maspo.gpg"),
+    ],
+)
+def test_advantages_that_a_loss_cannot_see_have_to_be_said(name, settings):
+    own = maspo.OBJECTIVES[name]
+    asked = reduced(own.reduction or "token-mean")
+    plain = actor(PolicyLossConfig(loss_mode=f"maspo.{name}"), **asked)
+    with pytest.raises(InputError, match=f"set {settings}, .*advantages={own.advantages}$"):
+        gradient(plain, batch())
+    said = MASPOPolicyLossConfig(loss_mode=f"maspo.{name}", advantages=own.advantages)
+    gradient(actor(said, **asked), batch())
+    with pytest.raises(InputError, match="unknown advantage estimator 'centre'; did you mean"):
+        MASPOPolicyLossConfig(loss_mode=f"maspo.{name}", advantages="centre")
+
+
+def test_a_method_without_preference_takes_any_reduction():
+    for reduction in REDUCTIONS:
+        gradient(actor(PolicyLossConfig(loss_mode="maspo.grpo"), **reduced(reduction)), batch())
 
 
 @pytest.mark.parametrize("name", ["clip_cov", "kl_cov", "bapo"])

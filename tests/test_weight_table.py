@@ -42,7 +42,14 @@ def test_weights_equal_the_table(name, settings, expected):
     ones = torch.ones_like(old)
     objective = maspo.make_objective(name, **settings)
     loss = maspo.policy_loss(
-        log_probs, old.log(), advantages, ones, objective=objective, entropies=ones, denominator=1
+        log_probs,
+        old.log(),
+        advantages,
+        ones,
+        objective=objective,
+        entropies=ones,
+        denominator=1,
+        reduction="token-mean",
     ).loss
     (grad,) = torch.autograd.grad(loss, log_probs)
     assert (-grad / advantages).flatten().tolist() == pytest.approx(expected, abs=6e-7)

@@ -7,6 +7,8 @@ import inspect
 from rich.console import Console
 from rich.table import Table
 
+from maspo.core.advantages import DEFAULT_ADVANTAGES
+from maspo.core.reduction import DEFAULT_REDUCTION
 from maspo.core.settings import settings_of
 from maspo.errors import unknown
 from maspo.objectives import OBJECTIVES
@@ -49,7 +51,8 @@ def show_objective(console: Console, name: str) -> None:
         inspect.cleandoc(kind.__doc__ or ""), highlight=False, markup=False, soft_wrap=True
     )
     console.print(
-        f"\nrecipes that name no other take advantages {kind.advantages}, reduction {kind.reduction}",
+        f"\nrecipes that name no other take advantages {kind.advantages or DEFAULT_ADVANTAGES}, "
+        f"reduction {kind.reduction or DEFAULT_REDUCTION}",
         highlight=False,
     )
     table = Table(box=None, pad_edge=False, header_style="bold")

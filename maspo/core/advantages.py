@@ -233,6 +233,14 @@ ADVANTAGES: dict[str, type[AdvantageEstimator]] = {
 }
 
 
+DEFAULT_ADVANTAGES = "group"
+"""Where neither the caller nor the objective names an estimator."""
+
+ROLLOUT_ADVANTAGES = tuple(n for n, kind in ADVANTAGES.items() if "history" not in kind.inputs)
+"""The estimators that one rollout is enough for, which is what an engine has. The others are for the
+library alone: whoever calls them keeps the history."""
+
+
 def estimate_advantages(
     rewards: Tensor,
     estimator: AdvantageEstimator | str = "group",

@@ -93,10 +93,10 @@ class Objective(ABC):
     """Whether a sequence whose advantages are all 0 has a gradient, or changes that of others."""
     inputs: ClassVar[tuple[str, ...]] = ()
     """The optional fields of TokenBatch that it cannot do without."""
-    advantages: ClassVar[str] = "group"
-    """The advantage estimator, a name in `ADVANTAGES`, of a recipe that names none."""
-    reduction: ClassVar[str] = "token-mean"
-    """The reduction of a recipe that names none."""
+    advantages: ClassVar[str | None] = None
+    """The advantage estimator that belongs to the method, a name in `ADVANTAGES`; none: any does."""
+    reduction: ClassVar[str | None] = None
+    """The reduction that belongs to the method, one of `REDUCTIONS`; none: any does."""
     when_unstable: ClassVar[str] = "lower the learning rate"
     """What its authors say to change when training collapses."""
 

@@ -1,4 +1,6 @@
-"""From tokens to one number: the only place that sums a loss.
+"""From tokens to one number.
+
+TRL and verl sum by themselves, with the same four weights; `reduce_tokens` is for everything else.
 
 Every reduction is a weight per token, and every weight has a denominator that can be handed in:
 the count over the whole optimizer step, on all ranks. With it, a batch cut into any micro-batches
@@ -28,6 +30,10 @@ REDUCTIONS = (
 )
 
 
+DEFAULT_REDUCTION = "token-mean"
+"""Where neither the caller nor the objective names one."""
+
+
 def reduce_tokens(
     values: Tensor,
     mask: Tensor,
@@ -44,11 +50,7 @@ def reduce_tokens(
     """
     if reduction not in REDUCTIONS:
         raise unknown("reduction", reduction, REDUCTIONS)
-    if (max_length is not None) != (reduction == "seq-mean-token-sum-norm"):
-        raise InputError(
-            f"max_length={max_length} does not fit {reduction}: seq-mean-token-sum-norm needs it, "
-            "the others have no use for it"
-        )
+    check_length(reduction, max_length)
     lengths, sums = mask.sum(1, dtype=torch.int32), values.sum(1)
     if denominator is None:
         counted = lengths.sum() if reduction == "token-mean" else (lengths > 0).sum()
@@ -56,3 +58,15 @@ def reduce_tokens(
     if reduction == "seq-mean-token-mean":
         sums = sums / lengths.clamp(min=1)
     return sums.sum() / (denominator * (max_length or 1))
+
+
+def check_length(reduction: str, max_length: int | None) -> None:
+    """Raise InputError where `max_length` is missing, or would do nothing, or is not positive."""
+    meaning = "the number of tokens that sequences are divided by, such as the generation limit"
+    needed = reduction == "seq-mean-token-sum-norm"
+    if needed and max_length is None:
+        raise InputError(f"the reduction {reduction} needs max_length, {meaning}")
+    if not needed and max_length is not None:
+        raise InputError(f"the reduction {reduction} has no use for max_length, {meaning}")
+    if max_length is not None and max_length < 1:
+        raise InputError(f"max_length must be at least 1, not {max_length}: {meaning}")

@@ -31,5 +31,8 @@ def weights_by_formula(objective: Objective) -> Tensor:
     """Return the weights `[2]` by the gradient of `policy_loss`."""
     log_probs, old, advantages = two_tokens()
     leaf = log_probs.requires_grad_()
-    policy_loss(leaf, old, advantages, torch.ones(1, 2), objective=objective).loss.backward()
+    mask = torch.ones(1, 2)
+    policy_loss(
+        leaf, old, advantages, mask, objective=objective, reduction="token-mean"
+    ).loss.backward()
     return weights_of_two(leaf, advantages)

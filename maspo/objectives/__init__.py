@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
 from maspo.core.objective import Objective
-from maspo.errors import unknown
+from maspo.errors import InputError, unknown
 from maspo.objectives.aspo import ASPO
 from maspo.objectives.bapo import BAPO, BAPOReleased
 from maspo.objectives.calibrated import MASPOCalibrated
@@ -92,6 +93,22 @@ def make_objective(name: str, **hyperparameters: Any) -> Objective:
         if key not in known:
             raise unknown(f"hyperparameter of {name}", key, known)
     return OBJECTIVES[name](**hyperparameters)
+
+
+def as_objective(given: Objective | str) -> Objective:
+    """Return `given`, or the objective with its defaults where it is a name; else raise InputError."""
+    if isinstance(given, Objective):
+        return given
+    if isinstance(given, str):
+        return make_objective(given)
+    cure = "a name such as 'maspo', or a value such as maspo.MASPO(alpha=0.5)"
+    if isinstance(given, type):
+        raise InputError(f"objective is the class {given.__name__}; give {cure}")
+    if isinstance(given, Mapping):
+        raise InputError(
+            f"objective must be {cure}; of settings maspo.make_objective(**settings) makes a value"
+        )
+    raise InputError(f"objective must be {cure}, not {given!r}")
 
 
 def describe_objective(objective: Objective) -> dict[str, Any]:

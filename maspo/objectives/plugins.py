@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 
+from maspo.core.advantages import ADVANTAGES
 from maspo.core.objective import Objective
+from maspo.core.reduction import REDUCTIONS
 from maspo.errors import InputError
 
 GROUP = "maspo.objectives"
@@ -49,7 +51,7 @@ class WithPlugins(Mapping[str, type[Objective]]):
 
 
 def load(point: EntryPoint, package: str) -> type[Objective]:
-    """Load one plug-in; InputError where that fails or gives anything but an objective."""
+    """Load one plug-in; InputError where that fails or gives anything but a sound objective."""
     try:
         kind = point.load()
     except Exception as error:
@@ -61,4 +63,13 @@ def load(point: EntryPoint, package: str) -> type[Objective]:
         raise InputError(
             f"{point.value} of package {package} must be a subclass of maspo.Objective, not {kind!r}"
         )
+    for what, given, known in (
+        ("advantages", kind.advantages, ADVANTAGES),
+        ("reduction", kind.reduction, REDUCTIONS),
+    ):
+        if given is not None and given not in known:
+            raise InputError(
+                f"{point.value} of package {package} has {what} {given!r}, which must be none or one of "
+                f"{', '.join(known)}"
+            )
     return kind

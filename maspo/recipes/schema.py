@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from maspo.core.advantages import ADVANTAGES
+from maspo.core.advantages import DEFAULT_ADVANTAGES, ROLLOUT_ADVANTAGES
 from maspo.core.objective import Objective
-from maspo.core.reduction import REDUCTIONS
+from maspo.core.reduction import DEFAULT_REDUCTION, REDUCTIONS
 from maspo.data import Problem, load_problems
 from maspo.objectives import make_objective
 from maspo.rewards.reward_set import RewardSet, check_golds, read_specs
@@ -106,7 +106,7 @@ class Training(Section):
         | None
     ) = None
     """How token losses become one number; without it as the objective's paper has it."""
-    advantages: Literal["group", "center", "loo", "batch", "whiten", "gpg", "sas"] | None = None
+    advantages: Literal["group", "center", "loo", "batch", "whiten", "gpg"] | None = None
     """How rewards become advantages; without it as the objective's paper has it."""
     kl: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the KL divergence from the initial model; 0 spares the reference model."""
@@ -217,12 +217,12 @@ class Recipe(Section):
     @property
     def reduction(self) -> str:
         """The reduction: the one that is set, or the objective's own."""
-        return self.training.reduction or self.make_objective().reduction
+        return self.training.reduction or self.make_objective().reduction or DEFAULT_REDUCTION
 
     @property
     def advantages(self) -> str:
         """The advantage estimator: the one that is set, or the objective's own."""
-        return self.training.advantages or self.make_objective().advantages
+        return self.training.advantages or self.make_objective().advantages or DEFAULT_ADVANTAGES
 
     def problems(self) -> tuple[list[Problem], list[Problem]]:
         """Load the problems of training and of evaluation; InputError where a gold cannot be judged by.
@@ -294,4 +294,4 @@ def _words(field: str) -> set[str]:
 
 
 assert _words("reduction") == set(REDUCTIONS)
-assert _words("advantages") == set(ADVANTAGES)
+assert _words("advantages") == set(ROLLOUT_ADVANTAGES)

@@ -8,12 +8,12 @@ from typing import Any
 
 from trl import GRPOConfig
 
-from maspo.core.advantages import ADVANTAGES
+from maspo.core.advantages import ADVANTAGES, ROLLOUT_ADVANTAGES
 from maspo.core.objective import INERT, Objective
 from maspo.engines.engine import refuse_owned
 from maspo.engines.trl.names import OWNED_BY_THE_OBJECTIVE, SUPPORTED
 from maspo.errors import InputError, unknown
-from maspo.objectives import MASPO
+from maspo.objectives import MASPO, as_objective
 
 LOSS_TYPES = {
     "token-mean": "dapo",
@@ -33,21 +33,29 @@ DEFAULT_UPDATES = 4
 class MASPOConfig(GRPOConfig):
     """GRPOConfig, plus which objective to optimise and how often per rollout.
 
-    `loss_type` selects the normaliser alone: dapo, bnpo, grpo, luspo or dr_grpo. The settings of
-    TRL's own losses (`epsilon`, `delta`, ...) are refused; they are fields of the objective.
+    `loss_type` selects the normaliser alone: dapo, bnpo, grpo, luspo or dr_grpo. Where it, or
+    `advantages` and `scale_rewards`, are left out, they are those that the objective's method has,
+    and TRL's defaults for a method that has none. The settings of TRL's own losses (`epsilon`,
+    `delta`, ...) are refused; they are fields of the objective.
     Raises InputError for these, and under `strict` for a set-up in which no gate can act.
     """
 
     objective: Objective = field(default_factory=MASPO)
-    """What to optimise, for example `maspo.MASPO(alpha=0.5)`."""
+    """What to optimise, for example `maspo.MASPO(alpha=0.5)`, or a name in `maspo.OBJECTIVES`."""
+
+    loss_type: str | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    """The normaliser, by TRL's name; without it the one of `objective.reduction`, or TRL's default."""
+
+    scale_rewards: str | bool | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    """As in TRL; without it what `advantages` needs, or TRL's default."""
 
     updates_per_rollout: int | None = None
     """Optimizer steps on each generation batch; sets `steps_per_generation`. Without it and without
     TRL's own two settings it is 4."""
 
     advantages: str | None = None
-    """Advantage estimator, a name in `maspo.ADVANTAGES` that needs no history; without it TRL's own,
-    by `scale_rewards`. A method's is `objective.advantages`, its normaliser `objective.reduction`."""
+    """Advantage estimator, a name in `maspo.ADVANTAGES` that needs no history; without it and without
+    `scale_rewards` the objective's own, or TRL's."""
 
     group_decoding: bool = True
     """Prefill each prompt once for all its completions and let finished rows leave the batch, where
@@ -71,10 +79,8 @@ class MASPOConfig(GRPOConfig):
 
     def __post_init__(self) -> None:
         """Check what TRL cannot know of, then let it check the rest."""
-        if not isinstance(self.objective, Objective):
-            raise InputError(
-                f"objective must be a value such as maspo.MASPO(alpha=0.5), not {self.objective!r}"
-            )
+        self.objective = as_objective(self.objective)
+        self._choose_reduction()
         self._refuse_settings_without_effect()
         self._choose_advantages()
         given = self.generation_batch_size or self.steps_per_generation
@@ -95,9 +101,13 @@ class MASPOConfig(GRPOConfig):
         if self.updates_per_rollout <= 1:
             self.complain(INERT)
 
+    def _choose_reduction(self) -> None:
+        if self.loss_type is None:
+            own = self.objective.reduction
+            self.loss_type = default_of("loss_type") if own is None else LOSS_TYPES[own]
+
     def _refuse_settings_without_effect(self) -> None:
-        defaults = {f.name: f.default for f in fields(GRPOConfig)}
-        owned = ((name, getattr(self, name), defaults[name]) for name in OWNED_BY_THE_OBJECTIVE)
+        owned = ((name, getattr(self, name), default_of(name)) for name in OWNED_BY_THE_OBJECTIVE)
         refuse_owned(SUPPORTED, owned, f"on the objective: {self.objective}")
         if self.loss_type not in (*LOSS_TYPES.values(), "bnpo"):
             raise InputError(
@@ -106,19 +116,24 @@ class MASPOConfig(GRPOConfig):
             )
 
     def _choose_advantages(self) -> None:
+        given: Any = self.scale_rewards
+        if isinstance(given, bool):
+            given = "group" if given else "none"
+        if self.advantages is None and given is None:
+            self.advantages = self.objective.advantages
         name = self.advantages
         if name is None:
+            self.scale_rewards = default_of("scale_rewards") if given is None else given
             return
         if name not in ADVANTAGES:
             raise unknown("advantage estimator", name, ADVANTAGES)
-        able = sorted(n for n, kind in ADVANTAGES.items() if "history" not in kind.inputs)
-        if name not in able:
+        if name not in ROLLOUT_ADVANTAGES:
             raise InputError(
                 f"advantages {name!r} need the earlier rewards of each prompt, which TRL does not keep; "
-                f"with TRL take one of {', '.join(able)}"
+                f"with TRL take one of {', '.join(sorted(ROLLOUT_ADVANTAGES))}"
             )
-        word = SCALE_REWARDS.get(name, "group")
-        if self.scale_rewards not in ("group", word):
+        word = SCALE_REWARDS.get(name, default_of("scale_rewards"))
+        if given not in (None, word):
             raise InputError(f"advantages {name!r} decide scale_rewards; give only one of the two")
         if self.multi_objective_aggregation != "sum_then_normalize":
             raise InputError(
@@ -140,3 +155,8 @@ class MASPOConfig(GRPOConfig):
     def to_dict(self) -> dict[str, Any]:
         """As in TrainingArguments, with the objective in words."""
         return {**super().to_dict(), "objective": repr(self.objective)}
+
+
+def default_of(name: str) -> Any:
+    """Return TRL's default of a setting."""
+    return next(f.default for f in fields(GRPOConfig) if f.name == name)

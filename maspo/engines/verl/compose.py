@@ -18,7 +18,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from maspo.core.objective import Objective
 from maspo.engines.verl.limits import check_objective
-from maspo.engines.verl.loss import VerlLoss, check_settings
+from maspo.engines.verl.loss import VerlLoss, check_method, check_settings
+from maspo.engines.verl.names import estimator_settings
 from maspo.engines.verl.plugin import losses
 from maspo.errors import InputError
 
@@ -64,7 +65,21 @@ def checked_objective(config: DictConfig) -> Objective:
     check_settings(actor, actor.loss_agg_mode)
     objective = loss.objective(actor)
     check_objective(objective)
+    check_method(objective, actor, actor.loss_agg_mode)
+    check_estimator(actor.policy_loss.get("advantages"), config)
     return objective
+
+
+def check_estimator(said: str | None, config: DictConfig) -> None:
+    """Raise InputError where `policy_loss.advantages` says another estimator than `algorithm` has."""
+    if said is None:
+        return
+    for key, value in estimator_settings(said).items():
+        found = OmegaConf.select(config, key)
+        if found != value:
+            raise InputError(
+                f"policy_loss.advantages={said} means {key}={value}, and that is {found}; set one of them"
+            )
 
 
 def updates_per_rollout(config: DictConfig) -> int:

@@ -19,7 +19,12 @@ from maspo.core.diagnostics import Mean, mean_over
 from maspo.core.objective import Objective
 from maspo.engines.engine import refuse_owned
 from maspo.engines.verl.limits import check_coupling, check_objective
-from maspo.engines.verl.names import OWNED_BY_THE_OBJECTIVE, SUPPORTED
+from maspo.engines.verl.names import (
+    OWNED_BY_THE_OBJECTIVE,
+    SETTINGS,
+    SUPPORTED,
+    estimator_settings,
+)
 from maspo.errors import InputError
 from maspo.objectives import make_objective
 
@@ -50,7 +55,8 @@ class VerlLoss:
         """Give the loss, a scalar differentiable in `log_prob`, and verl's metrics and ours.
 
         All tensors are `[batch, time]`; `rollout_is_weights` multiply value and gradient. Raises
-        InputError for what cannot be honoured: see `check_settings` and `maspo.engines.verl.limits`.
+        InputError for what cannot be honoured: see `check_settings`, `check_method` and
+        `maspo.engines.verl.limits`.
         """
         from verl.trainer.ppo.core_algos import agg_loss
 
@@ -59,6 +65,7 @@ class VerlLoss:
         objective = self.objective(config)
         check_objective(objective)
         check_settings(config, loss_agg_mode)
+        check_method(objective, config, loss_agg_mode)
         rows = len(log_prob)
         check_coupling(objective, rows, config.global_batch_info.get("global_batch_size") or rows)
         batch = TokenBatch.clean(log_prob, old_log_prob, advantages, response_mask)
@@ -106,11 +113,47 @@ def check_settings(config: Any, loss_agg_mode: str) -> None:
     for name in OWNED_BY_THE_OBJECTIVE:
         section, _, key = name.rpartition(".")
         kind, given = (PolicyLossConfig, config.policy_loss) if section else (ActorConfig, config)
-        default = next(f.default for f in fields(kind) if f.name == key)
+        default = default_of(kind, key)
         settings.append((f"actor.{name}", given.get(key, default), default))
     refuse_owned(SUPPORTED, settings, "on the objective, under actor.policy_loss.objective")
+    said = config.policy_loss.get("reduction")
+    if said not in (None, loss_agg_mode):
+        raise InputError(
+            f"policy_loss.reduction={said} contradicts actor.loss_agg_mode={loss_agg_mode}"
+        )
     if loss_agg_mode == "seq-mean-token-sum-norm" and config.loss_scale_factor is None:
         raise InputError(
             "seq-mean-token-sum-norm would divide by the width of each micro-batch; set "
             "actor.loss_scale_factor, for example to data.max_response_length"
         )
+
+
+def check_method(objective: Objective, config: Any, loss_agg_mode: str) -> None:
+    """Raise InputError where verl's defaults would make another method of the objective.
+
+    Its reduction is verl's to apply, and its advantages are computed where a loss cannot see them.
+    """
+    actor = "actor_rollout_ref.actor"
+    loss = config.policy_loss
+    own = objective.reduction
+    untouched = loss_agg_mode == default_of(type(config), "loss_agg_mode")
+    if untouched and own not in (None, loss_agg_mode) and loss.get("reduction") is None:
+        raise InputError(
+            f"{objective.title} has the reduction {own}, and verl would take {loss_agg_mode}: set "
+            f"{actor}.loss_agg_mode={own}, or, where verl's is meant, "
+            f"{actor}.policy_loss._target_={SETTINGS} and "
+            f"+{actor}.policy_loss.reduction={loss_agg_mode}"
+        )
+    own = objective.advantages
+    if own is not None and loss.get("advantages") is None:
+        settings = " ".join(f"{key}={value}" for key, value in estimator_settings(own).items())
+        raise InputError(
+            f"{objective.title} has advantages of its own, {own}, which a loss of verl cannot see: set "
+            f"{settings}, and say so by {actor}.policy_loss._target_={SETTINGS} and "
+            f"+{actor}.policy_loss.advantages={own}"
+        )
+
+
+def default_of(kind: Any, key: str) -> Any:
+    """Return the default of a field of a dataclass."""
+    return next(f.default for f in fields(kind) if f.name == key)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from maspo.core.advantages import ADVANTAGES, ROLLOUT_ADVANTAGES
 from maspo.engines.engine import Supported
+from maspo.errors import InputError, unknown
 
 SUPPORTED = Supported(title="verl", package="verl", window="==0.9.1")
 """The version that all of this was tested with, and the only one."""
@@ -23,6 +27,9 @@ OWNED_BY_THE_OBJECTIVE = (
 )
 """Settings of verl's own losses, under `actor`: with an objective in their place they would do nothing."""
 
+SETTINGS = "maspo.engines.verl.settings.MASPOPolicyLossConfig"
+"""The class that `actor.policy_loss._target_` names."""
+
 VERL_ADVANTAGES = {
     "group": {"algorithm.adv_estimator": "grpo", "algorithm.norm_adv_by_std_in_grpo": True},
     "center": {"algorithm.adv_estimator": "grpo", "algorithm.norm_adv_by_std_in_grpo": False},
@@ -33,6 +40,22 @@ VERL_ADVANTAGES = {
 OUR_ADVANTAGES = ("batch", "whiten", "gpg")
 """Estimators that our plug-in adds to verl: it has no `batch`; its own version of `gpg` counts other
 samples, and its `reinforce_plus_plus_baseline` treats single samples differently."""
+
+
+def estimator_settings(name: str) -> dict[str, Any]:
+    """Return the settings of verl for an estimator of `maspo.ADVANTAGES`; InputError where it has none."""
+    if name in VERL_ADVANTAGES:
+        return VERL_ADVANTAGES[name]
+    if name in OUR_ADVANTAGES:
+        return {"algorithm.adv_estimator": f"maspo.{name}"}
+    able = sorted((*VERL_ADVANTAGES, *OUR_ADVANTAGES))
+    if name in ADVANTAGES and name not in ROLLOUT_ADVANTAGES:
+        raise InputError(
+            f"advantages {name!r} need the earlier rewards of each prompt, which verl does not keep; "
+            f"with verl take one of {', '.join(able)}"
+        )
+    raise unknown("advantage estimator", name, able)
+
 
 DTYPES = {"float32": "fp32", "bfloat16": "bf16"}
 """The data types of weights."""

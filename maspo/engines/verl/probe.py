@@ -22,6 +22,7 @@ from maspo.engines.two_tokens import RATIOS, two_tokens, weights_of_two
 from maspo.engines.verl.compose import checked_objective, compose_config, updates_per_rollout
 from maspo.engines.verl.launch import check_entry_point
 from maspo.engines.verl.plugin import losses
+from maspo.engines.verl.settings import MASPOPolicyLossConfig
 from maspo.engines.verl.translate import Cluster, overrides
 from maspo.objectives import describe_objective
 from maspo.recipes import load_recipe
@@ -73,7 +74,11 @@ def weights_in_verl(actor: Any) -> torch.Tensor:
     """Return the weights of the two tokens by the gradient of verl's `ppo_loss` with these settings."""
     log_probs, old, advantages = two_tokens()
     leaf = log_probs.clone().requires_grad_()
-    loss, _ = ppo_loss(replace(actor, loss_agg_mode="token-mean"), *as_verl(leaf, old, advantages))
+    settings = actor.policy_loss
+    if isinstance(settings, MASPOPolicyLossConfig):
+        settings = replace(settings, made=None, reduction="token-mean")
+    actor = replace(actor, policy_loss=settings, loss_agg_mode="token-mean")
+    loss, _ = ppo_loss(actor, *as_verl(leaf, old, advantages))
     loss.backward()
     return weights_of_two(leaf, advantages)
 

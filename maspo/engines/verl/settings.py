@@ -10,7 +10,7 @@ from typing import Any
 from verl.workers.config import PolicyLossConfig
 
 from maspo.core.objective import Objective
-from maspo.engines.verl.names import RELEASE_MODE, RELEASE_PREFIX
+from maspo.engines.verl.names import RELEASE_MODE, RELEASE_PREFIX, estimator_settings
 from maspo.engines.verl.plugin import PREFIX, losses
 from maspo.errors import InputError, unknown
 from maspo.objectives import MASPO, make_objective
@@ -28,6 +28,12 @@ class MASPOPolicyLossConfig(PolicyLossConfig):
     """`name`, one of `maspo objectives`, and its hyperparameters."""
     ratio_clip: dict[str, Any] = field(default_factory=dict)
     """The release's names: `ratio_mode: maspo`, `maspo_sigma_base`, `maspo_alpha`, and so on."""
+    advantages: str | None = None
+    """The estimator that `algorithm` is set to, by its name in `maspo.ADVANTAGES`. A loss cannot see that
+    section, so for a method with an estimator of its own (Dr. GRPO, RLOO, ...) it has to be said."""
+    reduction: str | None = None
+    """The value of `actor.loss_agg_mode`, for a method whose own is another and that is to have verl's
+    default."""
     made: Any = None
     """The objective these settings make; not to be given."""
 
@@ -35,6 +41,8 @@ class MASPOPolicyLossConfig(PolicyLossConfig):
         """Make the objective."""
         if self.made is not None:
             raise InputError("policy_loss.made is made from policy_loss.objective; set that")
+        if self.advantages is not None:
+            estimator_settings(self.advantages)
         name, made = self._objective()
         object.__setattr__(self, "made", made)  # verl's settings are frozen
         object.__setattr__(self, "loss_mode", PREFIX + name)

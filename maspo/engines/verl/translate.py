@@ -11,7 +11,7 @@ from typing import Any
 
 from maspo.core.reduction import REDUCTIONS
 from maspo.engines.verl.limits import check_coupling, check_objective
-from maspo.engines.verl.names import DTYPES, OUR_ADVANTAGES, VERL_ADVANTAGES
+from maspo.engines.verl.names import DTYPES, SETTINGS, estimator_settings
 from maspo.errors import InputError
 from maspo.models.source import EMBEDDED, locate
 from maspo.recipes.schema import Recipe, check_division
@@ -19,7 +19,6 @@ from maspo.recipes.schema import Recipe, check_division
 BACKENDS = ("fsdp", "fsdp2", "megatron")
 ROLLOUTS = ("vllm", "sglang")
 ACTOR, ROLLOUT, MODEL = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout", "model"))
-SETTINGS = "maspo.engines.verl.settings.MASPOPolicyLossConfig"
 REWARD = "pkg://maspo.engines.verl.reward"
 PROMPT_TOKENS = 1024
 """Longest prompt where the recipe sets no limit; verl needs one, and stops at a longer prompt."""
@@ -154,6 +153,8 @@ def _loss(recipe: Recipe) -> dict[str, Any]:
     settings: dict[str, Any] = {
         f"{ACTOR}.policy_loss._target_": SETTINGS,
         f"+{ACTOR}.policy_loss.objective": {"name": "maspo", **recipe.objective},
+        f"+{ACTOR}.policy_loss.advantages": recipe.advantages,
+        f"+{ACTOR}.policy_loss.reduction": recipe.reduction,
         f"{ACTOR}.loss_agg_mode": recipe.reduction,
         f"{ACTOR}.use_kl_loss": training.kl > 0,
         f"{ACTOR}.kl_loss_coef": training.kl,
@@ -163,19 +164,7 @@ def _loss(recipe: Recipe) -> dict[str, Any]:
     assert recipe.reduction in REDUCTIONS  # the names are verl's
     if recipe.reduction == "seq-mean-token-sum-norm":
         settings[f"{ACTOR}.loss_scale_factor"] = recipe.rollout.max_completion_tokens
-    return settings | _advantages(recipe.advantages)
-
-
-def _advantages(name: str) -> dict[str, Any]:
-    if name in VERL_ADVANTAGES:
-        return VERL_ADVANTAGES[name]
-    if name in OUR_ADVANTAGES:
-        return {"algorithm.adv_estimator": f"maspo.{name}"}
-    able = ", ".join(sorted((*VERL_ADVANTAGES, *OUR_ADVANTAGES)))
-    raise InputError(
-        f"advantages {name!r} need the earlier rewards of each prompt, which verl does not keep; "
-        f"with verl take one of {able}"
-    )
+    return settings | estimator_settings(recipe.advantages)
 
 
 def _training(recipe: Recipe, cluster: Cluster) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from maspo.core.advantages import DEFAULT_ADVANTAGES
+from maspo.core.reduction import DEFAULT_REDUCTION
 from maspo.errors import InputError
 from maspo.lab.objective_list import Entrant, parse_entrants
 from maspo.objectives import make_objective
@@ -156,12 +158,11 @@ def make_plan(
     if recipe.evaluation is None:
         raise InputError("a race compares scores: its recipe needs an evaluation")
     entrants = parse_entrants(objectives)
-    first = make_objective(**entrants[0].settings)
     content = recipe.model_dump()
     content["objective"] = entrants[0].settings
-    training = content["training"]
-    training["advantages"] = training["advantages"] or first.advantages
-    training["reduction"] = training["reduction"] or first.reduction
+    baseline = parse_recipe(content)
+    content["training"]["advantages"] = baseline.advantages
+    content["training"]["reduction"] = baseline.reduction
     updates = tuple(updates) or (recipe.training.updates_per_rollout,)
     for count in updates:
         if count < 1 or recipe.completions % count:
@@ -249,8 +250,8 @@ def strangers(plan: Plan) -> list[str]:
         theirs = [
             f"{what} {value}"
             for what, value, given in (
-                ("advantages", own.advantages, training.advantages),
-                ("reduction", own.reduction, training.reduction),
+                ("advantages", own.advantages or DEFAULT_ADVANTAGES, training.advantages),
+                ("reduction", own.reduction or DEFAULT_REDUCTION, training.reduction),
             )
             if value != given
         ]

@@ -15,6 +15,8 @@ from matplotlib.ticker import (
 )
 
 import maspo
+from maspo.core.apply import apply_objective
+from maspo.core.batch import TokenBatch
 from maspo.lab.formatting import running_mean
 from maspo.lab.run.charts import Chart, Series, present
 from maspo.lab.style import COLORS, INK, style_axes
@@ -109,8 +111,8 @@ def weights(objective, ratio: torch.Tensor, old_probability: float, sign: int) -
     new = old + ratio.double().log().unsqueeze(1)
     advantages = torch.full((ratio.numel(),), float(sign), dtype=torch.float64)
     mask = torch.ones_like(old)
-    result = maspo.policy_loss(new, old, advantages, mask, objective=objective)
-    return result.weights.squeeze(1)
+    batch = TokenBatch.clean(new, old, advantages, mask)
+    return apply_objective(objective, batch).weights.squeeze(1)
 
 
 def gate_figure() -> Figure:
