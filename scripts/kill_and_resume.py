@@ -70,7 +70,7 @@ def moments(out: Path, total: int) -> dict[str, Callable[[], Any]]:
 
     def fresh(name: str) -> bool:
         """Whether a checkpoint is being written, by this process."""
-        found = list((out / "checkpoints" / ".writing").glob(name))
+        found = list((out / "checkpoints" / "_writing").glob(name))
         return any(path.stat().st_mtime > begun for path in found)
 
     return {
@@ -97,7 +97,7 @@ def kill(out: Path, settings: list[str], total: int, kind: str, dice: random.Ran
         return None
     running.send_signal(signal.SIGKILL)
     running.wait()
-    writing = [p.name for p in (out / "checkpoints" / ".writing").glob("checkpoint-*")]
+    writing = [p.name for p in (out / "checkpoints" / "_writing").glob("checkpoint-*")]
     return {
         "moment": kind,
         "seconds": round(time.time() - began, 2),

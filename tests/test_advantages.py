@@ -313,3 +313,35 @@ def test_the_axes_that_an_objective_names_exist():
 def test_every_estimator_says_where_it_comes_from():
     for kind in ADVANTAGES.values():
         assert "Source: arXiv:" in (kind.__doc__ or "")
+
+
+# Samples without a score
+
+
+@pytest.mark.parametrize("name", [*SIMPLE, "whiten"])
+@pytest.mark.parametrize("seed", range(3))
+def test_samples_without_a_score_are_left_out(name, seed):
+    """As if the batch did not hold them: the oracle gets groups of unequal sizes."""
+    rewards = rewards_of(seed)
+    rewards[1] = 0.5  # dead, for the oracle's means too
+    g = torch.Generator().manual_seed(seed)
+    scored = torch.rand(rewards.shape, generator=g) < 0.7
+    scored[:, :2], scored[3, 2:] = True, False
+    lengths = lengths_of(rewards)
+    more = {"lengths": lengths} if name == "whiten" else {}
+    kept = [row[keep].tolist() for row, keep in zip(rewards, scored, strict=True)]
+    counts = [row[keep].tolist() for row, keep in zip(lengths, scored, strict=True)]
+    expected = (
+        oracle_axes.whiten(kept, counts) if name == "whiten" else getattr(oracle_axes, name)(kept)
+    )
+    found = estimate_advantages(rewards.masked_fill(~scored, math.nan), name, scored=scored, **more)
+    close(found[scored], [a for row in expected for a in row])
+    assert (found[~scored] == 0).all()
+
+
+def test_a_history_takes_scored_rewards_alone():
+    rewards = rewards_of(0)
+    scored = torch.ones_like(rewards).bool()
+    scored[0, 0] = False
+    with pytest.raises(maspo.InputError, match="remembers all rewards"):
+        estimate_advantages(rewards, "sas", history=RewardHistory.empty(4), scored=scored)

@@ -260,7 +260,7 @@ def test_adapters_are_used():
     ids=["sliding", "mamba", "static", "beams", "guidance"],
 )
 def test_what_only_generate_can_do_is_left_to_it(kind, shape, settings, reason, caplog):
-    group._say_once.cache_clear()
+    group.say_once.cache_clear()
     model = make(kind, torch.float32, **shape)
     config = greedy(max_new_tokens=8, **settings)
     with caplog.at_level(logging.WARNING, logger=group.__name__):

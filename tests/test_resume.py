@@ -18,7 +18,7 @@ import maspo
 from maspo import files
 from maspo.data import load_problems
 from maspo.engines.trl import checkpoint
-from maspo.engines.trl.collapse import CollapseWarning
+from maspo.engines.trl.callbacks import CollapseWarning
 from maspo.engines.trl.training import train
 from maspo.errors import InputError, RunError
 from maspo.lab.run.folder import RunFolder

@@ -20,9 +20,9 @@ from transformers import TrainerCallback
 import maspo
 from maspo import files
 from maspo.engines.trl import checkpoint
-from maspo.engines.trl.collapse import StallWarning
+from maspo.engines.trl.callbacks import StallWarning
 from maspo.engines.trl.config import MASPOConfig
-from maspo.engines.trl.guarded import MOST_IN_A_ROW
+from maspo.engines.trl.nonfinite_guard import MOST_IN_A_ROW
 from maspo.engines.trl.trainer import MASPOTrainer
 from maspo.errors import InputError, RunError
 from maspo.lab.run.folder import RunFolder
@@ -150,26 +150,46 @@ def test_the_samples_of_an_update_that_was_left_out_are_written_down(tmp_path):
     assert [row["finite"] for row in rows] == sorted(row["finite"] for row in rows)
 
 
+def test_an_infinite_reward_is_refused_with_a_sample(tmp_path):
+    def mine(completions, **_):
+        return [float("inf")] * len(completions)
+
+    trainer = make(tmp_path, mine)
+    with pytest.raises(
+        InputError, match=r"completion 0 of .* to '.*no finite reward: {'mine': inf}"
+    ):
+        trainer.train()
+
+
+class MyStop(Exception):
+    """An exception of the user's own."""
+
+
 @pytest.mark.parametrize(
-    ("returned", "message"),
+    ("returned", "kind"),
     [
-        (lambda count: [None] * count, "completion 0 of the batch, .* has no finite reward"),
-        (lambda count: [1.0, float("nan")] * (count // 2), "completion 1 of the batch, .* to '"),
-        (lambda count: [float("inf")] * count, "no finite reward: {'mine': inf}"),
-        (lambda count: [1.0] * (count - 1), "returned 15 rewards, but 16 were expected"),
-        (lambda count: None, "mine failed with TypeError.*was given 16 completions, the first"),
-        (lambda count: ["good"] * count, "mine failed with .*the first of them"),
-        (lambda count: 1 // 0, "mine failed with ZeroDivisionError: .*the first of them '"),
+        (lambda count: [1.0] * (count - 1), ValueError),
+        (lambda count: None, TypeError),
+        (lambda count: ["good"] * count, TypeError),
+        (lambda count: 1 // 0, ZeroDivisionError),
+        (lambda count: (_ for _ in ()).throw(MyStop("enough")), MyStop),
+        (lambda count: (_ for _ in ()).throw(MemoryError()), MemoryError),
+        (
+            lambda count: (_ for _ in ()).throw(ConnectionError("the judge is away")),
+            ConnectionError,
+        ),
     ],
 )
-def test_a_reward_function_that_fails_is_named_with_a_sample(tmp_path, returned, message):
+def test_what_a_reward_function_raises_keeps_its_type_and_gets_a_sample(tmp_path, returned, kind):
     def mine(completions, **_):
         return returned(len(completions))
 
     trainer = make(tmp_path, mine)
     before = copy(trainer.model)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(kind) as caught:
         trainer.train()
+    (note,) = caught.value.__notes__
+    assert re.match(r"raised while mine scored 16 completions, the first of them '.*' to '", note)
     assert same(before, copy(trainer.model))
 
 

@@ -19,7 +19,7 @@ transformers = pytest.importorskip("transformers")
 from datasets import Dataset  # noqa: E402
 
 from maspo.engines.trl import SUPPORTED, MASPOConfig, MASPOTrainer  # noqa: E402
-from maspo.engines.trl.collapse import CollapseWarning  # noqa: E402
+from maspo.engines.trl.callbacks import CollapseWarning  # noqa: E402
 
 PROMPTS = [
     [{"role": "user", "content": f"{a}+{b}"}] for a, b in [(12, 34), (5, 61), (70, 8), (9, 9)]
@@ -200,7 +200,7 @@ def test_maspo_through_trl_equals_policy_loss(tmp_path):
     assert loss == pytest.approx(float(expected.loss.detach()), rel=1e-12)
     torch.testing.assert_close(grads, log_probs.grad, rtol=1e-12, atol=1e-16)
     for name, mean in expected.metrics.items():
-        found = float(trainer._gate_totals["train"][name])
+        found = float(trainer._gate_logs["train"].totals[name])
         assert found == pytest.approx(float(mean), rel=1e-12, nan_ok=True), name
     assert 0 < float(expected.metrics["maspo/gate_active"]) < 1
 
@@ -261,16 +261,6 @@ def test_one_update_per_rollout_is_called_inert(tmp_path):
 def test_settings_without_effect_are_refused(tmp_path, settings, message):
     with pytest.raises(maspo.InputError, match=message):
         MASPOConfig(output_dir=str(tmp_path), bf16=False, use_cpu=True, **settings)
-
-
-def test_a_reward_that_is_not_finite_stops_the_run(tmp_path):
-    trainer = make(MASPOTrainer, MASPOConfig, tmp_path, max_steps=1)
-    trainer.reward_funcs = [lambda completions, **_: [float("nan")] * len(completions)]
-    trainer.reward_func_names = ["broken"]
-    with pytest.raises(
-        maspo.InputError, match=r"completion 0 .* no finite reward: {'broken': nan}"
-    ):
-        trainer.train()
 
 
 def test_other_versions_of_trl_are_refused():

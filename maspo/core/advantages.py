@@ -39,10 +39,12 @@ class AdvantageEstimator(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class RewardBatch:
-    """What an estimator sees."""
+    """What an estimator sees; `centred`, `alive` and `deviation` leave out what is not scored."""
 
     rewards: Tensor
-    """`[prompts, samples]`, finite, float32 or wider."""
+    """`[prompts, samples]`, finite, float32 or wider; unscored samples have one of their group's."""
+    scored: Tensor
+    """Bool `[prompts, samples]`: false for samples that have no part in anything."""
     lengths: Tensor | None = None
     """Response tokens, `[prompts, samples]`."""
     history: RewardHistory | None = None
@@ -57,20 +59,27 @@ def _ddof(default: int = 1) -> int:
     return setting(default, "ddof", "divisor of a variance: n - ddof", low=0, high=1)
 
 
-def centred(rewards: Tensor) -> Tensor:
-    """Give r - mean of its group, exactly 0 in dead groups."""
-    return alive(rewards, rewards - rewards.mean(1, keepdim=True))
+def centred(batch: RewardBatch) -> Tensor:
+    """Return r - mean of its group, exactly 0 in dead groups."""
+    return alive(batch, batch.rewards - _mean(batch.rewards, batch.scored, (1,)))
 
 
-def alive(rewards: Tensor, values: Tensor) -> Tensor:
-    """Put 0 in place of `values` in dead groups."""
-    return torch.where(live_groups(rewards)[:, None], values, 0.0)
+def alive(batch: RewardBatch, values: Tensor) -> Tensor:
+    """Put 0 in place of `values` in dead groups, and of samples without a score."""
+    return torch.where(live_groups(batch.rewards)[:, None] & batch.scored, values, 0.0)
 
 
-def deviation(values: Tensor, ddof: int, dim: int | None = None) -> Tensor:
-    """Give the standard deviation over `dim`, 0 for a single value."""
-    count = values.numel() if dim is None else values.shape[dim]
-    return values.std(dim, correction=min(ddof, count - 1), keepdim=True)
+def deviation(batch: RewardBatch, ddof: int, dim: tuple[int, ...]) -> Tensor:
+    """Return the standard deviation of the rewards over `dim`, 0 for a single one."""
+    rewards, scored = batch.rewards, batch.scored
+    squares = (rewards - _mean(rewards, scored, dim)).square()
+    divisor = (scored.sum(dim, keepdim=True) - ddof).clamp(min=1)
+    return (torch.where(scored, squares, 0.0).sum(dim, keepdim=True) / divisor).sqrt()
+
+
+def _mean(values: Tensor, scored: Tensor, dim: tuple[int, ...]) -> Tensor:
+    count = scored.sum(dim, keepdim=True).clamp(min=1)
+    return torch.where(scored, values, 0.0).sum(dim, keepdim=True) / count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +95,7 @@ class GroupAdvantages(AdvantageEstimator):
 
     def estimate(self, batch: RewardBatch) -> Tensor:
         """See the class."""
-        rewards = batch.rewards
-        return alive(rewards, centred(rewards) / (deviation(rewards, self.ddof, 1) + self.epsilon))
+        return alive(batch, centred(batch) / (deviation(batch, self.ddof, (1,)) + self.epsilon))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +107,7 @@ class CentredAdvantages(AdvantageEstimator):
 
     def estimate(self, batch: RewardBatch) -> Tensor:
         """See the class."""
-        return centred(batch.rewards)
+        return centred(batch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +119,8 @@ class LeaveOneOutAdvantages(AdvantageEstimator):
 
     def estimate(self, batch: RewardBatch) -> Tensor:
         """See the class."""
-        samples = batch.rewards.shape[1]
-        return centred(batch.rewards) * (samples / max(samples - 1, 1))
+        samples = batch.scored.sum(1, keepdim=True).to(batch.rewards)
+        return centred(batch) * (samples / (samples - 1).clamp(min=1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +135,7 @@ class BatchAdvantages(AdvantageEstimator):
 
     def estimate(self, batch: RewardBatch) -> Tensor:
         """See the class."""
-        rewards = batch.rewards
-        return alive(rewards, centred(rewards) / (deviation(rewards, self.ddof) + self.epsilon))
+        return alive(batch, centred(batch) / (deviation(batch, self.ddof, (0, 1)) + self.epsilon))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,14 +164,15 @@ class WhitenedAdvantages(AdvantageEstimator):
 
     def estimate(self, batch: RewardBatch) -> Tensor:
         """See the class."""
-        x, lengths = centred(batch.rewards), batch.lengths
+        x, lengths = centred(batch), batch.lengths
         assert lengths is not None
         if lengths.shape != x.shape:
             raise ValueError(f"lengths must be {list(x.shape)}, not {list(lengths.shape)}")
-        n = (lengths if self.weighting == "token" else lengths > 0).to(x)
+        n = (lengths if self.weighting == "token" else lengths > 0).to(x) * batch.scored
         x = x - (n * x).sum() / n.sum().clamp(min=1)
         variance = (n * x.square()).sum() / (n.sum() - self.ddof).clamp(min=1)
-        return torch.where(variance > 0, x / (variance + self.epsilon).sqrt(), 0.0)
+        kept = batch.scored & (variance > 0)
+        return torch.where(kept, x / (variance + self.epsilon).sqrt(), 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,8 +188,9 @@ class GPGAdvantages(AdvantageEstimator):
 
     def estimate(self, batch: RewardBatch) -> Tensor:
         """See the class."""
-        live = live_groups(batch.rewards)
-        return centred(batch.rewards) * (len(live) / live.sum().clamp(min=1).to(batch.rewards))
+        live = live_groups(batch.rewards)[:, None] & batch.scored
+        samples = batch.scored.sum().to(batch.rewards)
+        return centred(batch) * (samples / live.sum().clamp(min=1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,6 +256,7 @@ def estimate_advantages(
     *,
     lengths: Tensor | None = None,
     history: RewardHistory | None = None,
+    scored: Tensor | None = None,
 ) -> Tensor:
     """Turn rewards into advantages, both `[prompts, samples]`; `flatten()` them for `policy_loss`.
 
@@ -256,6 +266,8 @@ def estimate_advantages(
         lengths: response tokens of each sample, `[prompts, samples]`, for the estimators whose
             `inputs` name it.
         history: the past rewards of these prompts, likewise.
+        scored: bool `[prompts, samples]`, all true if left out. Where it is false the sample is left
+            out: its reward may be anything, its advantage is 0, and it counts in no mean and no number.
 
     Raises InputError for a reward that is not finite, an unknown name, an input that is missing, and
     one that would do nothing.
@@ -268,6 +280,16 @@ def estimate_advantages(
         if (value is None) == (name in estimator.inputs):
             verb = "needs" if value is None else "has no use for"
             raise InputError(f"{type(estimator).__name__} {verb} {name}")
-    return estimator.estimate(
-        RewardBatch(rewards=checked_rewards(rewards), lengths=lengths, history=history)
-    )
+    if scored is None:
+        rewards = checked_rewards(rewards)
+        scored = torch.ones_like(rewards, dtype=torch.bool)
+    else:
+        if history is not None and not scored.all():
+            raise InputError(
+                f"{type(estimator).__name__} remembers all rewards, so all need a score"
+            )
+        # One of its own group's rewards in place of a missing one makes no dead group a live one.
+        own = torch.where(scored, rewards, 0).gather(1, scored.int().argmax(1, keepdim=True))
+        rewards = checked_rewards(torch.where(scored, rewards, own))
+    batch = RewardBatch(rewards=rewards, scored=scored, lengths=lengths, history=history)
+    return estimator.estimate(batch)

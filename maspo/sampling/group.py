@@ -14,7 +14,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+from transformers import (
+    DynamicCache,
+    GenerationConfig,
+    GenerationMixin,
+    LogitsProcessorList,
+    StoppingCriteriaList,
+)
 from transformers.cache_utils import DynamicLayer
 from transformers.generation import logits_process as known
 from transformers.generation.configuration_utils import GenerationMode
@@ -84,21 +90,42 @@ def complete_rows(
 
     Raises FloatingPointError where the probabilities to sample from are not finite.
     """
-    distinct = list(dict.fromkeys(map(tuple, rows)))
-    place = {prompt: number for number, prompt in enumerate(distinct)}
-    decoder = _GroupDecoder([place[tuple(row)] for row in rows], cache_budget)
     try:
-        if is_deepspeed_zero3_enabled() or is_fsdp_managed_module(model):
-            raise Unsupported("its parameters are spread over processes")
-        _generate(model, distinct, config, custom_generate=decoder)
-        return decoder.completions
+        return decode_rows(model, rows, config, cache_budget)
     except Unsupported as reason:
-        _say_once(type(model).__name__, str(reason))
+        say_once(type(model).__name__, str(reason))
     return _completions_of_generate(model, rows, config)
 
 
+def decode_rows(
+    model: Any,
+    rows: Sequence[Sequence[int]],
+    config: GenerationConfig,
+    cache_budget: int | None = None,
+) -> list[list[int]]:
+    """Complete token prompts as `complete_rows` does; Unsupported where only `generate` can."""
+    if _has_own_generate(model):
+        raise Unsupported("its generate is its own")
+    if is_deepspeed_zero3_enabled() or is_fsdp_managed_module(model):
+        raise Unsupported("its parameters are spread over processes")
+    distinct = list(dict.fromkeys(map(tuple, rows)))
+    place = {prompt: number for number, prompt in enumerate(distinct)}
+    decoder = _GroupDecoder([place[tuple(row)] for row in rows], cache_budget)
+    _generate(model, distinct, config, custom_generate=decoder)
+    return decoder.completions
+
+
+def _has_own_generate(model: Any) -> bool:
+    """Whether `generate` is not that of transformers, or PEFT's around it, on the class or the value."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    theirs: Any = GenerationMixin
+    own = getattr(base.generate, "__func__", None) is not theirs.generate
+    return own or "generate" in vars(model)
+
+
 @once
-def _say_once(model: str, reason: str) -> None:
+def say_once(model: str, reason: str) -> None:
+    """Log why a model is decoded by `generate`, once for each reason."""
     logger.warning("%s is decoded by plain generate: %s.", model, reason)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 from maspo.errors import InputError
@@ -13,8 +14,14 @@ from maspo.files import read_json, sync, write_json
 CHECKSUMS = "checksums.json"
 """File of a checkpoint that names all its other files with their SHA-256."""
 
-WRITING = ".writing"
-"""Folder beside the checkpoints in which one is written, and in which an old one is removed."""
+WRITING = "_writing"
+"""Folder beside the checkpoints in which one is written, and in which an old one is removed.
+
+Transformers leaves names that begin so out of what it uploads.
+"""
+
+STATE = "trainer_state.json"
+"""File of every checkpoint of transformers."""
 
 _PREFIX = "checkpoint-"
 
@@ -32,11 +39,17 @@ def publish(written: Path, place: Path) -> None:
     sync(written)
     _discard(place)
     written.rename(place)
+    _remove_if_empty(written.parent)
     sync(place.parent)
 
 
 def flaw(place: Path) -> str | None:
     """Say what is wrong with a checkpoint; None where every file is as it was written."""
+    if (place / STATE).exists() and not (place / CHECKSUMS).exists():
+        return (
+            f"it has no {CHECKSUMS}, so it is one of stock TRL or transformers, which lacks the rollout "
+            "in use; continue it there, or start anew from its weights"
+        )
     try:
         sums = read_json(place / CHECKSUMS)
         for name, digest in sums.items():
@@ -50,13 +63,21 @@ def flaw(place: Path) -> str | None:
 
 
 def last_good(folder: Path) -> Path | None:
-    """Give the newest undamaged checkpoint under `folder`, and warn of damaged ones that are newer."""
+    """Return the newest undamaged checkpoint under `folder`, and warn of newer ones that are not."""
     for place in reversed(checkpoints(folder)):
         wrong = flaw(place)
         if wrong is None:
             return place
-        warnings.warn(f"{place} is damaged and passed over: {wrong}", stacklevel=2)
+        warnings.warn(f"{place} is passed over: {wrong}", stacklevel=2)
     return None
+
+
+def why_none(folder: Path) -> str:
+    """Say why `last_good` found nothing under `folder`."""
+    found = checkpoints(folder)
+    if not found:
+        return f"{folder} holds no checkpoint to continue from"
+    return f"{folder} holds no checkpoint to continue from: {found[-1].name}: {flaw(found[-1])}"
 
 
 def check(place: Path) -> Path:
@@ -80,10 +101,15 @@ def step_of(place: Path) -> int:
     return int(place.name.removeprefix(_PREFIX))
 
 
-def keep_last(folder: Path, count: int) -> None:
-    """Remove all checkpoints under `folder` but the newest `count`."""
+def keep_last(folder: Path, count: int, best: Path | None = None) -> None:
+    """Remove all checkpoints under `folder` but the newest `count`, of which `best` is one.
+
+    As in transformers, the newest and the best both stay where `count` is 1.
+    """
     found = checkpoints(folder)
-    for place in found[: max(0, len(found) - count)]:
+    spared = {place for place in (best, *found[-1:]) if place in found} if count else set()
+    others = [place for place in found if place not in spared]
+    for place in others[: max(0, len(found) - max(count, len(spared)))]:
         _discard(place)
 
 
@@ -100,6 +126,12 @@ def _discard(place: Path) -> None:
         shutil.rmtree(grave, ignore_errors=True)
         place.rename(grave)
         shutil.rmtree(grave)
+        _remove_if_empty(grave.parent)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _files(folder: Path) -> list[Path]:

@@ -17,7 +17,7 @@ NARROWER = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pass:
+class ScorePass:
     """Rows of one forward pass, and how much of their padded width it takes."""
 
     rows: Tensor
@@ -41,7 +41,7 @@ def widths(attention_mask: Tensor, completion_columns: int) -> Tensor:
 
 def plan_passes(
     lengths: Tensor, live: Tensor, *, most_rows: int, fixed: int | None = None
-) -> list[Pass]:
+) -> list[ScorePass]:
     """Deal the live rows to passes, longest first.
 
     Args:
@@ -62,9 +62,9 @@ def plan_passes(
     for rows in order.split(sizes):
         if len(rows):
             prompt, completion = lengths[rows].amax(0).tolist()
-            passes.append(Pass(rows=rows, prompt=prompt, completion=completion))
+            passes.append(ScorePass(rows=rows, prompt=prompt, completion=completion))
         else:
-            passes.append(Pass(rows=order.new_zeros(1), prompt=1, completion=1, counts=False))
+            passes.append(ScorePass(rows=order.new_zeros(1), prompt=1, completion=1, counts=False))
     return passes
 
 
@@ -88,7 +88,7 @@ def score_passes(
     input_ids: Tensor,
     attention_mask: Tensor,
     columns: int,
-    passes: Sequence[Pass],
+    passes: Sequence[ScorePass],
 ) -> tuple[Tensor, Tensor | None]:
     """Score rows pass by pass, and give log-probabilities and entropies as if all had gone together.
 
@@ -109,7 +109,7 @@ def score_passes(
     )
 
 
-def _joined(passes: Sequence[Pass], parts: Sequence[Tensor], shape: tuple[int, int]) -> Tensor:
+def _joined(passes: Sequence[ScorePass], parts: Sequence[Tensor], shape: tuple[int, int]) -> Tensor:
     """Put the results of passes in their rows; what does not count adds 0, and keeps its graph."""
     joined = parts[0].new_zeros(shape)
     for one, part in zip(passes, parts, strict=True):

@@ -6,45 +6,58 @@ the batch gets advantages A' for which TRL's own surrogate, ratio times A', has 
 gradient of the objective, and TRL's clip is opened. TRL does all the rest with its own code: KL to
 the reference (its bias correction sees the true ratio), vLLM importance sampling, off-policy mask,
 entropy bonus and mask, normalisers, metrics. `tests/test_trl_contract.py` pins what this relies on.
+
+Every method of TRL's that has to do with a rollout or a loss is overridden here, once, in the order
+in which a step calls them; checkpoints are `ResumableTrainer`'s.
 """
 
 from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 from trl.extras.profiling import profiling_context
 from trl.models import unwrap_model_for_generation
+from trl.models.utils import disable_gradient_checkpointing
 
-from maspo.core.advantages import ADVANTAGES, estimate_advantages
-from maspo.core.apply import Applied, apply_objective, with_slopes
+from maspo.core.apply import apply_objective, with_slopes
 from maspo.core.batch import MAX_LOG_RATIO, TokenBatch
-from maspo.core.diagnostics import Mean
-from maspo.engines.trl.collapse import CollapseWarning, StallWarning
+from maspo.engines.engine import TokenSink
+from maspo.engines.trl.advantages import rollout_advantages
+from maspo.engines.trl.callbacks import CollapseWarning, StallWarning
+from maspo.engines.trl.compute_saving import ComputeSaving
 from maspo.engines.trl.config import SCALE_REWARDS, MASPOConfig
-from maspo.engines.trl.fast import FastTrainer
-from maspo.engines.trl.guarded import GuardedTrainer, shown
-from maspo.engines.trl.lasting import LastingTrainer
+from maspo.engines.trl.gate_log import GateLog, clip_ratios, drop_absent
+from maspo.engines.trl.handover import Batch, LossPass, OldPolicyPass, Pass, RolloutPass
+from maspo.engines.trl.nonfinite_guard import NonfiniteGuard
+from maspo.engines.trl.passes import score_passes
+from maspo.engines.trl.positions import takes_positions, with_positions
+from maspo.engines.trl.resumable import ResumableTrainer
 from maspo.errors import InputError
-from maspo.sampling.group import complete_rows
+from maspo.sampling.group import Unsupported, decode_rows, say_once
+
+AnyPass = TypeVar("AnyPass", bound=Pass)
 
 
-class MASPOTrainer(GuardedTrainer, LastingTrainer, FastTrainer):
+class MASPOTrainer(ResumableTrainer):
     """Trains with `args.objective`; everything else is GRPOTrainer.
 
     Logs what the gate did under `maspo/...` (see `maspo.core.diagnostics.gate_metrics`), exact over
     micro-batches and processes. TRL's `clip_ratio/...` count the tokens whose gradient the objective
-    cuts to zero, which for GRPO are the clipped ones.
+    cuts to zero, which for GRPO are the clipped ones. A metric that nothing is known of is absent.
 
-    Raises InputError where a reward is NaN or infinite.
+    Raises InputError where a reward is infinite, and RunError as `NonfiniteGuard` says.
     """
 
     args: MASPOConfig
     model: Any
+    _buffered_inputs: list[Batch] | None
 
     _tag_names: ClassVar = ["trl", "grpo", "maspo"]
     _name = "MASPO"
@@ -63,90 +76,73 @@ class MASPOTrainer(GuardedTrainer, LastingTrainer, FastTrainer):
     }
 
     def __init__(
-        self, model: Any, reward_funcs: Any = None, args: Any = None, **kwargs: Any
+        self, model: Any, reward_funcs: Any = None, args: Any = None, *rest: Any, **kwargs: Any
     ) -> None:
-        """Take what GRPOTrainer takes, with a MASPOConfig for `args`."""
+        """Take what GRPOTrainer takes, with a MASPOConfig for `args`, or none: its defaults."""
+        if args is None:
+            args = MASPOConfig(f"{_name_of(model)}-MASPO")
         if not isinstance(args, MASPOConfig):
             raise InputError(f"args must be a MASPOConfig, not {type(args).__name__}")
-        self.token_sink: Callable[[int, TokenBatch, Tensor], None] | None = None
-        self._loss_inputs: dict[str, Any] | None = None
-        self._gate_totals: dict[str, dict[str, Mean]] = {"train": {}, "eval": {}}
-        super().__init__(model, reward_funcs, args, **kwargs)
+        self.token_sink: TokenSink | None = None
+        self._pass: Pass | None = None
+        self._gate_logs = {"train": GateLog(), "eval": GateLog()}
+        super().__init__(model, reward_funcs, args, *rest, **kwargs)
         self.epsilon_low = self.epsilon_high = math.inf
+        self._saving = ComputeSaving(self)
+        self._guard = NonfiniteGuard(self)
         for advice in args.objective.advice(parameters=self.model.num_parameters()):
             args.complain(advice)
         self.add_callback(CollapseWarning(args.objective.when_unstable))
         self.add_callback(StallWarning(args.objective.when_unstable))
 
-    def _compute_loss(self, model: Any, inputs: Mapping[str, Any]) -> Tensor:
-        # A copy, because a generation batch is used again in every iteration on it.
-        self._loss_inputs = dict(inputs)
+    @property
+    def _mode(self) -> str:
+        return "train" if self.model.training else "eval"
+
+    @contextmanager
+    def _handing_over(self, one: AnyPass) -> Iterator[AnyPass]:
+        self._pass = one
         try:
-            loss = super()._compute_loss(model, self._loss_inputs)
+            yield one
         finally:
-            self._loss_inputs = None
-        self._correct_clip_ratios()
-        return loss
-
-    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
-        result = super()._get_per_token_logps_and_entropies(*args, **kwargs)
-        if self._loss_inputs is not None:  # not for the passes that score old and reference policy
-            self._install_objective(self._loss_inputs, result[0], result[1])
-        return result
-
-    def _install_objective(
-        self, inputs: dict[str, Any], log_probs: Tensor, entropies: Tensor
-    ) -> None:
-        """Give the batch advantages and old log-probabilities that make TRL's loss the objective's."""
-        mask = response_mask(inputs)
-        old = inputs.get("old_per_token_logps")
-        old = log_probs.detach() if old is None else old
-        batch = TokenBatch.clean(
-            log_probs, old, inputs["advantages"], mask, entropies, self._sum_over_processes
-        )
-        applied = apply_objective(self.args.objective, batch)
-        # TRL multiplies A' by the ratio, whose own slope already contributes the value.
-        values, slopes = applied.values, applied.slopes
-        inputs["advantages"] = with_slopes(values, slopes - values, log_probs) / batch.ratio
-        bounded = batch.log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
-        inputs["old_per_token_logps"] = log_probs.detach() - bounded
-        self._record(applied)
-
-    def _record(self, applied: Applied) -> None:
-        """Add what the gate did to the running totals, and keep which tokens it cut off."""
-        totals = self._gate_totals[self._mode]
-        batch, found = applied.batch, applied.metrics()
-        self._gate_totals[self._mode] = {
-            name: totals[name] + mean if name in totals else mean for name, mean in found.items()
-        }
-        cut = batch.mask & (applied.terms.weights == 0)
-        low = cut & (batch.advantages < 0) & (batch.ratio < 1)
-        high = cut & (batch.advantages > 0) & (batch.ratio > 1)
-        self._cut = low, high, batch.mask
-        if self.token_sink is not None and self._mode == "train" and self._live is not None:
-            self.token_sink(self.state.global_step, batch, self._live)
-
-    def _correct_clip_ratios(self) -> None:
-        """Put the tokens that the objective cut off in place of those that TRL's open clip did not."""
-        low, high, mask = self._cut
-        sums = torch.stack([low.sum(), high.sum(), (low | high).sum(), mask.sum()]).float()
-        *counts, tokens = self._sum_over_processes(sums).tolist()
-        rows = self.accelerator.gather(torch.stack([low.sum(1), high.sum(1), mask.sum(1)], dim=1))
-        rows = rows[rows[:, 2] > 0]
-        values = dict(zip(("low_mean", "high_mean", "region_mean"), counts, strict=True))
-        values = {name: count / max(tokens, 1.0) for name, count in values.items()}
-        values["low_min"] = (rows[:, 0] / rows[:, 2]).min().item() if len(rows) else math.nan
-        values["high_max"] = (rows[:, 1] / rows[:, 2]).max().item() if len(rows) else math.nan
-        for name, value in values.items():
-            self._metrics[self._mode][f"clip_ratio/{name}"][-1] = value
+            self._pass = None
 
     def _sum_over_processes(self, sums: Tensor) -> Tensor:
         total: Any = self.accelerator.reduce(sums, reduction="sum")
         return total
 
-    @property
-    def _mode(self) -> str:
-        return "train" if self.model.training else "eval"
+    def _gather(self, rows: Tensor) -> Tensor:
+        gathered: Any = self.accelerator.gather(rows)
+        return gathered
+
+    # The rollout
+
+    def _prepare_inputs(self, generation_batch: Any) -> Batch:
+        every = self._saving.micro_batches * self.num_iterations
+        new = self._step % every == 0 or self._buffered_inputs is None
+        inputs: Any = super()._prepare_inputs(generation_batch)
+        if not (new and self.model.training and self._buffered_inputs):
+            return inputs
+        self._saving.deal_by_length(self._buffered_inputs)
+        if self._old_policy_waits(self._buffered_inputs):
+            self._score_old_policy(self._buffered_inputs)
+        return self._buffered_inputs[self._step % self._saving.micro_batches]
+
+    def _generate_and_score_completions(self, inputs: Any) -> Batch:
+        self._guard.check_weights()
+        rollout = RolloutPass(self._saving.old_policy_may_wait and self.model.training)
+        try:
+            with self._handing_over(rollout):
+                output: Any = super()._generate_and_score_completions(inputs)
+        except FloatingPointError as error:
+            self._guard.give_up(f"sampling failed: {error}")
+        if rollout.old_policy_waits:
+            del output["old_per_token_logps"]  # as where TRL has none
+        name = self.args.advantages
+        if name is not None and name not in SCALE_REWARDS:
+            assert rollout.rewards is not None
+            self._replace_advantages(output, name, rollout.rewards)
+        return output
 
     def _generate_single_turn(
         self, prompt_ids: Any, images: Any, multimodal_fields: Any, *args: Any, **kwargs: Any
@@ -154,10 +150,14 @@ class MASPOTrainer(GuardedTrainer, LastingTrainer, FastTrainer):
         plain = not (
             self.use_vllm or self.use_transformers_continuous_batching or multimodal_fields
         )
-        if not (plain and self.args.group_decoding):
-            return super()._generate_single_turn(
-                prompt_ids, images, multimodal_fields, *args, **kwargs
-            )
+        if plain and self.args.group_decoding:
+            try:
+                return self._decode_in_groups(prompt_ids), None
+            except Unsupported as reason:
+                say_once(type(self.model).__name__, str(reason))
+        return super()._generate_single_turn(prompt_ids, images, multimodal_fields, *args, **kwargs)
+
+    def _decode_in_groups(self, prompt_ids: Any) -> list[list[int]]:
         checkpointing: Any = self.args.gradient_checkpointing_kwargs
         with (
             profiling_context(self, "transformers.generate"),
@@ -170,43 +170,37 @@ class MASPOTrainer(GuardedTrainer, LastingTrainer, FastTrainer):
             ) as model,
             self._dist.summon_full_params(self.model_wrapped, recurse=False),
         ):
-            return complete_rows(model, prompt_ids, self.generation_config), None
+            return decode_rows(model, prompt_ids, self.generation_config)
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, *rest: Any) -> Tensor:
-        rewards = super()._calculate_rewards(inputs, prompts, completions, *rest)
-        # None of one function among several abstains; a row without any reward spoils its group.
-        lost = rewards.isnan().all(1) | rewards.isinf().any(1)
+        try:
+            rewards = super()._calculate_rewards(inputs, prompts, completions, *rest)
+        except Exception as error:
+            error.add_note(
+                f"raised while {' and '.join(self.reward_func_names)} scored {len(completions)} "
+                f"completions, the first of them {_shown(completions[0])} to {_shown(prompts[0])}"
+            )
+            raise
+        lost = rewards.isinf().any(1)
         if lost.any():
             row = int(lost.nonzero()[0])
             given = dict(zip(self.reward_func_names, rewards[row].tolist(), strict=True))
             here = row - self.accelerator.process_index * len(completions)
             sample = (
-                f", {shown(completions[here])} to {shown(prompts[here])}"
+                f", {_shown(completions[here])} to {_shown(prompts[here])}"
                 if 0 <= here < len(completions)
                 else ""
             )
             raise InputError(f"completion {row} of the batch{sample} has no finite reward: {given}")
-        self._rewards = rewards
+        if isinstance(self._pass, RolloutPass):
+            self._pass.rewards = rewards
         return rewards
 
-    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
-        output = super()._generate_and_score_completions(inputs)
-        name = self.args.advantages
-        if name is not None and name not in SCALE_REWARDS:
-            self._replace_advantages(output, name)
-        return output
-
-    def _replace_advantages(self, output: dict[str, Any], name: str) -> None:
+    def _replace_advantages(self, output: Batch, name: str, rewards: Tensor) -> None:
         """Put the advantages of one of our estimators in place of TRL's, in the batch and in the log."""
         samples: Any = self.num_generations if self._mode == "train" else self.num_generations_eval
-        # As TRL: a function that abstains from a completion, with NaN, adds nothing to its reward.
-        rewards = (self._rewards * self.reward_weights.to(self._rewards.device)).nansum(1)
-        lengths = None
-        if "lengths" in ADVANTAGES[name].inputs:
-            gathered: Any = self.accelerator.gather(response_mask(output).sum(1))
-            lengths = gathered.view(-1, samples)
-        rewards = rewards.view(-1, samples)
-        advantages = estimate_advantages(rewards, name, lengths=lengths).flatten()
+        lengths = self._gather(response_mask(output).sum(1))
+        advantages = rollout_advantages(name, rewards, self.reward_weights, lengths, samples)
         here = len(output["advantages"])
         start = self.accelerator.process_index * here
         output["advantages"] = advantages[start : start + here]
@@ -215,28 +209,145 @@ class MASPOTrainer(GuardedTrainer, LastingTrainer, FastTrainer):
             logged.pop()
         logged.extend(advantages.tolist())
 
+    def _old_policy_waits(self, buffered: list[Batch]) -> bool:
+        """Whether the updates after the first still lack the old log-probabilities they need."""
+        return self._saving.old_policy_may_wait and "old_per_token_logps" not in buffered[0]
+
+    def _score_old_policy(self, buffered: list[Batch]) -> None:
+        """Score the old policy for the updates after the first, whose own pass serves it."""
+        later = buffered[self._saving.window :]
+        ids, mask = (
+            torch.cat([torch.cat([b[f"prompt_{x}"], b[f"completion_{x}"]], dim=1) for b in later])
+            for x in ("ids", "mask")
+        )
+        live = torch.cat([self._saving.rows_that_matter(one, training=True) for one in later])
+        checkpointing: Any = self.args.gradient_checkpointing_kwargs
+        with (
+            torch.no_grad(),
+            disable_gradient_checkpointing(self.model, checkpointing),
+            self._handing_over(OldPolicyPass(live)),
+        ):
+            scored, _, _ = self._get_per_token_logps_and_entropies(
+                self.model,
+                ids,
+                mask,
+                later[0]["completion_ids"].size(1),
+                batch_size=self.args.per_device_train_batch_size,
+            )
+        for batch, part in zip(later, scored.chunk(len(later)), strict=True):
+            batch["old_per_token_logps"] = part
+
+    # The loss
+
+    def _compute_loss(self, model: Any, inputs: Batch) -> Tensor:
+        if self.model.training:
+            self._guard.watch(inputs)
+        live = self._saving.rows_that_matter(inputs, training=self.model.training)
+        # A copy, because a generation batch is used again in every iteration on it.
+        with self._handing_over(LossPass(dict(inputs), live)) as one:
+            loss = super()._compute_loss(model, one.inputs)
+        assert one.applied is not None
+        metrics: Any = self._metrics[self._mode]
+        # TRL's clip is open and cut nothing off: the tokens that the objective did take its place.
+        for name, ratio in clip_ratios(one.applied, self._sum_over_processes, self._gather).items():
+            metrics[name][-1] = ratio
+        self._saving.count_skipped(response_mask(inputs), live, metrics, self.accelerator)
+        if self.token_sink is not None and self.model.training:
+            self.token_sink(self.state.global_step, one.applied.batch, live)
+        return loss
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        compute_aux_loss: bool = False,
+        **extras: Any,
+    ) -> Any:
+        one = self._pass
+        text_alone = all(value is None for value in extras.values())
+        if isinstance(one, RolloutPass) and one.old_policy_may_wait and model is self.model:
+            # The policy is scored first, the reference after it. What was seen beside the text is
+            # not kept in one piece, so only a pass over text can be made up for later.
+            one.old_policy_may_wait, one.old_policy_waits = False, text_alone
+            if text_alone:
+                zeros = input_ids.new_zeros(len(input_ids), logits_to_keep, dtype=torch.float32)
+                return zeros, None, None
+        if text_alone and takes_positions(self.accelerator.unwrap_model(model)):
+            model = with_positions(model)
+        score = partial(
+            super()._get_per_token_logps_and_entropies, model, compute_entropy=compute_entropy
+        )
+        most_rows = batch_size or len(input_ids)
+        live = one.live if isinstance(one, OldPolicyPass | LossPass) else None
+        passes = (
+            self._saving.plan(attention_mask, logits_to_keep, live, most_rows)
+            if text_alone and not compute_aux_loss
+            else None
+        )
+        if passes is None:
+            log_probs, entropies, aux_loss = score(
+                input_ids, attention_mask, logits_to_keep, batch_size,
+                compute_aux_loss=compute_aux_loss, **extras,
+            )  # fmt: skip
+        else:
+            aux_loss = None
+            log_probs, entropies = score_passes(
+                score, input_ids, attention_mask, logits_to_keep, passes
+            )
+        if isinstance(one, LossPass):
+            self._put_objective(one, log_probs, entropies)
+        return log_probs, entropies, aux_loss
+
+    def _put_objective(self, one: LossPass, log_probs: Tensor, entropies: Tensor | None) -> None:
+        """Give the batch advantages and old log-probabilities that make TRL's loss the objective's."""
+        old = one.inputs.get("old_per_token_logps")
+        batch = TokenBatch.clean(
+            log_probs,
+            log_probs.detach() if old is None else old,
+            one.inputs["advantages"],
+            response_mask(one.inputs),
+            entropies,
+            self._sum_over_processes,
+        )
+        one.applied = applied = apply_objective(self.args.objective, batch)
+        # TRL multiplies A' by the ratio, whose own slope already contributes the value.
+        values, slopes = applied.values, applied.slopes
+        one.inputs["advantages"] = with_slopes(values, slopes - values, log_probs) / batch.ratio
+        bounded = batch.log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
+        one.inputs["old_per_token_logps"] = log_probs.detach() - bounded
+        self._gate_logs[self._mode].add(applied.metrics())
+
+    # The update
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        norm: Any = super()._get_grad_norm(model, grad_norm)
+        self._guard.judge(model, norm)
+        return norm
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if self._guard.in_a_row:  # the newest checkpoint stays one from before
+            return
+        self._guard.check_weights()
+        super()._save_checkpoint(model, trial)
+
     def _unlogged(self) -> dict[str, Any]:
-        gate = {
-            name: (mean.total, mean.weight) for name, mean in self._gate_totals["train"].items()
-        }
-        return {**super()._unlogged(), "gate": gate}
+        return {**super()._unlogged(), "gate": self._gate_logs["train"].state()}
 
     def _restore(self, unlogged: dict[str, Any]) -> None:
         super()._restore(unlogged)
-        self._gate_totals["train"] = {name: Mean(*sums) for name, sums in unlogged["gate"].items()}
+        self._gate_logs["train"].load(unlogged["gate"])
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the gate's metrics, pooled over micro-batches and processes, to the log."""
-        totals, self._gate_totals[self._mode] = self._gate_totals[self._mode], {}
-        if totals:
-            sums = torch.stack(
-                [torch.stack([m.total, m.weight.to(m.total)]) for m in totals.values()]
-            )
-            prefix = "eval_" if self._mode == "eval" else ""
-            pooled = self._sum_over_processes(sums).tolist()
-            for name, (total, weight) in zip(totals, pooled, strict=True):
-                if weight:
-                    logs[prefix + name] = total / weight
+        mode = self._mode
+        prefix = "eval_" if mode == "eval" else ""
+        pooled = self._gate_logs[mode].pop(self._sum_over_processes)
+        logs |= {prefix + name: mean for name, mean in pooled.items()}
+        drop_absent(self._metrics[mode])
         super().log(logs, start_time)
 
 
@@ -244,3 +355,16 @@ def response_mask(inputs: Mapping[str, Any]) -> Tensor:
     """Mark the tokens that the policy wrote: those of the completion, without those of its tools."""
     mask = inputs["completion_mask"]
     return mask * inputs["tool_mask"] if "tool_mask" in inputs else mask
+
+
+def _name_of(model: Any) -> str:
+    """Return the last part of a model's name, as TRL takes it for the output folder."""
+    name = model if isinstance(model, str) else getattr(model.config, "_name_or_path", "")
+    return name.rstrip("/").split("/")[-1] or type(model).__name__
+
+
+def _shown(text: Any) -> str:
+    """Write a prompt or a completion short enough for a sentence."""
+    content = text if isinstance(text, str) else text[-1]["content"] if text else ""
+    content = content if isinstance(content, str) else str(content)
+    return repr(content if len(content) <= 200 else content[:200] + "...")

@@ -1,4 +1,4 @@
-"""Says so when training collapses or stands still, and what helps then."""
+"""Callbacks that say so when training collapses or stands still, and what helps then."""
 
 from __future__ import annotations
 
@@ -10,7 +10,19 @@ from transformers import TrainerCallback
 from maspo.core.collapse import Collapse
 
 
-class CollapseWarning(TrainerCallback):
+class RememberingCallback(TrainerCallback):
+    """A callback of ours whose memory is part of a checkpoint."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what it has seen so far: numbers, texts, dicts and lists of them."""
+        raise NotImplementedError
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        raise NotImplementedError
+
+
+class CollapseWarning(RememberingCallback):
     """Warns once when the smoothed reward has lost half of its best, or the gradient is not finite."""
 
     def __init__(self, advice: str) -> None:
@@ -49,7 +61,7 @@ LITTLE = 0.05
 """Share of the first entropy, or of the plain policy gradient, that counts as next to nothing."""
 
 
-class StallWarning(TrainerCallback):
+class StallWarning(RememberingCallback):
     """Warns, once for each, when nothing is learned any more: no group differs, no entropy, a shut gate."""
 
     def __init__(self, advice: str) -> None:

@@ -1,0 +1,112 @@
+"""Which work of a rollout or an update changes nothing, and can be left out.
+
+Stock TRL runs the model over padding, over rows whose coefficients are all zero, and once more over
+the rows of the first update to learn what that update computes anyway. Here the rows that matter go
+through the model in passes of like length, each as narrow as its longest row; the tensors TRL sees
+have the shape they had, with zeros where nothing was computed, so its masks and normalisers are its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from maspo.engines.trl.handover import Batch
+from maspo.engines.trl.passes import ScorePass, deal, plan_passes, widths
+
+TEXT = {
+    "prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "advantages", "tool_mask",
+    "num_items_in_batch", "old_per_token_logps", "ref_per_token_logps", "sampling_per_token_logps",
+    "importance_sampling_ratio",
+}  # fmt: skip
+"""What a batch of text holds; with anything else, such as images, rows are left where they are."""
+
+
+class ComputeSaving:
+    """`skip_dead_rows`, `trim_padding` and `reuse_first_forward` of MASPOConfig, for one trainer."""
+
+    def __init__(self, trainer: Any) -> None:
+        """Take a GRPOTrainer that is made."""
+        args = trainer.args
+        self.args = args
+        self.window = args.gradient_accumulation_steps
+        self.micro_batches = args.steps_per_generation
+        """Micro-batches of a rollout."""
+        self.whole_updates = self.micro_batches % self.window == 0
+        self.several_processes = trainer.accelerator.num_processes > 1
+        self.micro_batches_matter = bool(
+            args.objective.couples_batch
+            or trainer._entropy_bonus_enabled
+            or trainer.aux_loss_enabled
+            or trainer.top_entropy_quantile < 1.0
+        )
+        """Whether the loss of a row depends on the others of its micro-batch."""
+        self.old_policy_may_wait = bool(
+            args.reuse_first_forward
+            and not trainer.use_vllm
+            and self.whole_updates
+            and self.micro_batches > self.window
+            and trainer.num_iterations == 1
+        )
+        """Whether old log-probabilities are for the loss alone, and updates are whole."""
+        self.rows_may_move = bool(
+            args.trim_padding
+            and self.window > 1
+            and self.whole_updates
+            and trainer.loss_type != "bnpo"
+            and not self.micro_batches_matter
+        )
+        """Whether the loss of an update of text is the same however its rows are dealt out."""
+        self.all_rows_matter = bool(
+            trainer.beta
+            or self.micro_batches_matter
+            or args.objective.needs_dead_rows
+            or not args.skip_dead_rows
+        )
+
+    def rows_that_matter(self, inputs: Mapping[str, Any], *, training: bool) -> Tensor:
+        """Mark the rows whose loss has a gradient, bool `[rows]`; all where that cannot be known."""
+        rows = inputs["completion_mask"].any(1)
+        if self.all_rows_matter or not training:
+            return torch.ones_like(rows)
+        return rows & (inputs["advantages"].view(len(rows), -1) != 0).any(1)
+
+    def deal_by_length(self, buffered: list[Batch]) -> None:
+        """Deal the rows of each update to its micro-batches anew, where that changes no loss."""
+        if not (self.rows_may_move and set(buffered[0]) <= TEXT):
+            return
+        for start in range(0, len(buffered), self.window):
+            window = buffered[start : start + self.window]
+            live = torch.cat([self.rows_that_matter(batch, training=True) for batch in window])
+            buffered[start : start + self.window] = deal(window, live)
+
+    def plan(
+        self, attention_mask: Tensor, columns: int, live: Tensor | None, most_rows: int
+    ) -> list[ScorePass] | None:
+        """Plan the passes over rows of which those in `live` matter; None: one pass, as in TRL."""
+        if not (self.args.trim_padding or self.args.skip_dead_rows):
+            return None
+        lengths = widths(attention_mask, columns)
+        live = torch.ones_like(lengths[:, 0]).bool() if live is None else live
+        if not self.args.trim_padding:
+            whole = attention_mask.size(1) - columns, columns
+            lengths = lengths.new_tensor(whole).expand_as(lengths)
+        fixed = -(-len(lengths) // most_rows) if self.several_processes else None
+        return plan_passes(lengths, live, most_rows=most_rows, fixed=fixed)
+
+    def count_skipped(
+        self, mask: Tensor, live: Tensor, metrics: dict[str, list[float]], accelerator: Any
+    ) -> None:
+        """Log the share of rows that were skipped, and take TRL's mean entropy over the others."""
+        if not self.args.skip_dead_rows:
+            return
+        tokens = mask.sum(1)
+        sums = torch.stack([tokens.sum(), tokens[live].sum(), (~live).sum(), live.sum()]).float()
+        all_tokens, live_tokens, dead, alive = accelerator.reduce(sums, reduction="sum").tolist()
+        metrics["maspo/rows_skipped"].append(dead / (dead + alive))
+        share = live_tokens / all_tokens if all_tokens else 1.0
+        metrics["entropy"][-1] = metrics["entropy"][-1] / share if share else math.nan
