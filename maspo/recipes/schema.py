@@ -164,6 +164,8 @@ class Reward(Section):
     """Seconds of wall clock for one answer, where its reward sets none."""
     workers: Count = 2
     """Processes that check answers."""
+    verifier: Literal["maspo", "math-verify"] = "maspo"
+    """How answers are read: with the package's rules before math-verify, or by math-verify alone."""
 
     @property
     def specs(self) -> list[RewardSpec]:
@@ -177,7 +179,7 @@ class Reward(Section):
 
     def start(self) -> RewardSet:
         """Import and start the rewards; InputError where one cannot be used."""
-        limits = Limits(time_limit=self.time_limit, workers=self.workers)
+        limits = Limits(time_limit=self.time_limit, workers=self.workers, verifier=self.verifier)
         return RewardSet.start(self.functions, limits=limits, threshold=self.correct_from)
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from maspo.rewards.layer.rules import chosen
 from maspo.rewards.reward import Asked
 from maspo.rewards.spec import Limits, RewardSpec
 from maspo.rewards.verdict import Gold, Outcome, Verdict
@@ -20,9 +21,17 @@ Completion = str | list[dict[str, Any]]
 class MathSpec(RewardSpec):
     """The verifier: 1.0 for a correct answer, else 0.0."""
 
+    without: Sequence[str] = ()
+    """Rules of the verifier that are switched off, by name; see `maspo.rewards.layer.rules.RULES`."""
+
     kind: ClassVar[str] = "math"
     default_name: ClassVar[str] = "accuracy"
     verdicts: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check the names of rules; InputError for one that there is not."""
+        super().__post_init__()
+        chosen([self.without] if isinstance(self.without, str) else self.without)
 
     @classmethod
     def objection(cls, answer: Any) -> str | None:
@@ -34,7 +43,10 @@ class MathSpec(RewardSpec):
 
     def start(self, limits: Limits) -> MathReward:
         """Start the verifier."""
-        return MathReward(Verifier(workers=limits.workers, time_limit=limits.time_limit))
+        rules = chosen(limits.verifier) - chosen(self.without)
+        return MathReward(
+            Verifier(workers=limits.workers, time_limit=limits.time_limit, rules=rules)
+        )
 
 
 class MathReward:

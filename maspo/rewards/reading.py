@@ -9,7 +9,7 @@ then LL is asked. Results are kept: math-verify keeps the last 20, here it keeps
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from antlr4 import PredictionMode
@@ -93,5 +93,8 @@ def _convert(
         return converter.parse(latex)
 
 
-parser.latex2sympy = _convert
-parser.parse_latex_cached = _keeping(parser.parse_latex_cached.__wrapped__)
+@cache
+def patch_math_verify() -> None:
+    """Make math-verify parse faster in this process. Only a worker does it, and what it is forked from."""
+    parser.latex2sympy = _convert
+    parser.parse_latex_cached = _keeping(parser.parse_latex_cached.__wrapped__)

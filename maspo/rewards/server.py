@@ -32,6 +32,7 @@ def serve(
     time_limit: float,
     batch_limit: float,
     memory_limit_mb: int | None,
+    rules: Sequence[str],
 ):
     """Answer lists of jobs with lists of verdicts, in order, until the other end closes."""
     context = multiprocessing.get_context("forkserver")
@@ -44,12 +45,13 @@ def serve(
         context=context,
     )
     with pool:
-        pool.schedule(check, args=(Job("1", Gold("1"), False),))  # starts the workers
+        chosen = frozenset(rules)
+        pool.schedule(check, args=(Job("1", Gold("1"), False), chosen))  # starts the workers
         while True:
             try:
                 jobs: Sequence[Job] = channel.recv()
                 budget = Budget(batch_limit * workers, time_limit)
-                channel.send(_judge(pool, jobs, budget, _IN_FLIGHT * workers))
+                channel.send(_judge(pool, jobs, chosen, budget, _IN_FLIGHT * workers))
             except (EOFError, ConnectionError):
                 return
 
@@ -80,7 +82,13 @@ class Budget:
         self._hung.add(gold)
 
 
-def _judge(pool: ProcessPool, jobs: Sequence[Job], budget: Budget, in_flight: int) -> list[Verdict]:
+def _judge(
+    pool: ProcessPool,
+    jobs: Sequence[Job],
+    rules: frozenset[str],
+    budget: Budget,
+    in_flight: int,
+) -> list[Verdict]:
     verdicts: dict[int, Verdict] = {}
     running: dict[ProcessFuture, tuple[int, float]] = {}
     waiting = _in_turns(jobs)
@@ -88,7 +96,7 @@ def _judge(pool: ProcessPool, jobs: Sequence[Job], budget: Budget, in_flight: in
         while len(running) < in_flight and (place := next(waiting, None)) is not None:
             limit = budget.limit(jobs[place].gold)
             if limit:
-                future = pool.schedule(check, args=(jobs[place],), timeout=limit)
+                future = pool.schedule(check, args=(jobs[place], rules), timeout=limit)
                 running[future] = (place, limit)
             else:
                 verdicts[place] = _timeout(

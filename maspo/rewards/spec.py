@@ -20,6 +20,8 @@ class Limits:
     """Seconds of wall clock for one completion."""
     workers: int = 2
     """Processes that judge at the same time."""
+    verifier: str = "maspo"
+    """Which verifier reads answers, one of `maspo.rewards.layer.rules.VERIFIERS`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,13 +9,16 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from typing import Any
 
 from maspo.errors import InputError
 from maspo.rewards.extract import boxed_text, compare_numbers, isolate_answer
+from maspo.rewards.layer.locate import find_answer
+from maspo.rewards.layer.rules import chosen
 from maspo.rewards.rules import has_rules
 from maspo.rewards.verdict import Gold, Job, Outcome, Verdict
 
@@ -40,6 +43,7 @@ class Verifier:
         time_limit: float = 5.0,
         batch_limit: float = 60.0,
         memory_limit_mb: int | None = 2048,
+        rules: str | Collection[str] = "maspo",
     ):
         """Start the pool without waiting for it; InputError if a setting is not positive."""
         missing = [m for m in ("math_verify", "pebble") if importlib.util.find_spec(m) is None]
@@ -52,11 +56,13 @@ class Verifier:
                 "workers, time_limit and batch_limit must be positive, "
                 f"not {workers}, {time_limit} and {batch_limit}"
             )
+        self._rules = chosen(rules)
         self._settings = {
             "workers": workers,
             "time_limit": time_limit,
             "batch_limit": batch_limit,
             "memory_limit_mb": memory_limit_mb,
+            "rules": sorted(self._rules),
         }
         self._lock = threading.Lock()
         self._closed = False
@@ -71,11 +77,11 @@ class Verifier:
         answer is no string, or a tolerance is not a positive number.
         """
         _check_inputs(completions, answers)
-        jobs = [_job(text, gold) for text, gold in zip(completions, answers, strict=True)]
+        jobs = [self._job(text, gold) for text, gold in zip(completions, answers, strict=True)]
         verdicts = self._judge(jobs)
         for place, job in enumerate(jobs):
             # A box that does not parse: math-verify then looks at the rest of the completion.
-            if job.isolated and verdicts[job].outcome is Outcome.UNPARSABLE:
+            if job.isolated and verdicts[job].outcome is Outcome.UNPARSABLE and not self._rules:
                 jobs[place] = Job(completions[place], job.gold, isolated=False)
         verdicts |= self._judge(job for job in jobs if job not in verdicts)
         return [verdicts[job] for job in jobs]
@@ -96,8 +102,13 @@ class Verifier:
         """Close it."""
         self.close()
 
+    def _job(self, completion: str, answer: str | Gold) -> Job:
+        gold = answer if isinstance(answer, Gold) else Gold(answer)
+        found = find_answer(completion, self._rules) if self._rules else isolate_answer(completion)
+        return Job(completion if found is None else found, gold, found is not None)
+
     def _judge(self, jobs: Iterable[Job]) -> dict[Job, Verdict]:
-        known: dict[Job, Verdict | None] = {job: _verdict_on_numbers(job) for job in jobs}
+        known = {job: _verdict_on_numbers(job, boxed=not self._rules) for job in jobs}
         open_jobs = [job for job, verdict in known.items() if verdict is None]
         judged = dict(zip(open_jobs, self._ask(open_jobs), strict=True))
         return {job: verdict or judged[job] for job, verdict in known.items()}
@@ -134,7 +145,7 @@ class Verifier:
 class _Server:
     """A running `maspo.rewards.server` and the pipe to it."""
 
-    def __init__(self, settings: dict[str, float | int | None]):
+    def __init__(self, settings: dict[str, Any]):
         self._channel, theirs = Pipe()
         with theirs:
             process = subprocess.Popen(
@@ -187,16 +198,10 @@ def _check_inputs(completions: Sequence[str], answers: Sequence[str | Gold]) -> 
                 raise InputError(f"reference answer {row}: {name} must be positive, not {value}")
 
 
-def _job(completion: str, answer: str | Gold) -> Job:
-    gold = answer if isinstance(answer, Gold) else Gold(answer)
-    isolated = isolate_answer(completion)
-    return Job(completion if isolated is None else isolated, gold, isolated is not None)
-
-
-def _verdict_on_numbers(job: Job) -> Verdict | None:
+def _verdict_on_numbers(job: Job, *, boxed: bool) -> Verdict | None:
     if not job.isolated:
         return None
-    answer = boxed_text(job.text)
+    answer = boxed_text(job.text) if boxed else job.text
     equal = compare_numbers(answer, job.gold.answer)
     if equal is None or (not equal and has_rules(job.gold)):
         return None

@@ -5,6 +5,8 @@ judging a few pairs of the usual kinds, so that every worker, also one that repl
 starts with all of it in memory that they share.
 """
 
+from maspo.rewards.layer.rules import VERIFIERS
+from maspo.rewards.reading import patch_math_verify
 from maspo.rewards.verdict import Gold, Job
 from maspo.rewards.worker import be_quiet, check
 
@@ -28,8 +30,11 @@ _KINDS = (
 )
 
 be_quiet()
-for answer in _KINDS:
-    check(Job(rf"\boxed{{{answer}}}", Gold(r"\frac{\sqrt{7}}{2}"), True))
-    check(Job(rf"The answer is ${answer}$.", Gold(_KINDS[2]), False))
-    check(Job(rf"\boxed{{{answer} + 1}}", Gold(answer), True))
-check(Job("so 0.25 is the answer", Gold("0.5"), False))
+patch_math_verify()
+for rules in VERIFIERS.values():
+    for answer in _KINDS:
+        boxed = answer if rules else rf"\boxed{{{answer}}}"
+        check(Job(boxed, Gold(r"\frac{\sqrt{7}}{2}"), True), rules)
+        check(Job(rf"The answer is ${answer}$.", Gold(_KINDS[2]), False), rules)
+        check(Job(boxed.replace(answer, f"{answer} + 1"), Gold(answer), True), rules)
+    check(Job("so 0.25 is the answer", Gold("0.5"), False), rules)

@@ -12,16 +12,20 @@ from functools import lru_cache
 from typing import Any
 
 from math_verify import verify
+from sympy import UnevaluatedExpr
 
 from maspo.rewards.extract import boxed_text
-from maspo.rewards.reading import parse_isolated, read
+from maspo.rewards.layer.equality import judge
+from maspo.rewards.layer.reading import Reading, read_answer
+from maspo.rewards.reading import parse_isolated, patch_math_verify, read
 from maspo.rewards.rules import bare_number, compare_with_tolerance, has_rules, spell_out
 from maspo.rewards.verdict import Gold, Job, Outcome, Verdict
 
 
 def prepare(memory_limit_mb: int | None) -> None:
-    """Bound the worker's address space (Linux only)."""
+    """Bound the worker's address space (Linux only), and make math-verify quiet and fast in it."""
     be_quiet()
+    patch_math_verify()
     if memory_limit_mb is not None and sys.platform == "linux":
         limit = memory_limit_mb * 2**20
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -33,7 +37,51 @@ def be_quiet() -> None:
     warnings.simplefilter("ignore")
 
 
-def check(job: Job) -> Verdict:
+def check(job: Job, rules: frozenset[str]) -> Verdict:
+    """Judge one job by the rules of the layer, or as math-verify alone where there are none."""
+    return check_by_rules(job, rules) if rules else check_plainly(job)
+
+
+def check_by_rules(job: Job, rules: frozenset[str]) -> Verdict:
+    """Judge one job by the rules of the layer, and where they are silent by math-verify."""
+    shown = f"reference answer {job.gold.answer!r}"
+    try:
+        gold = _read_gold(job.gold.answer, rules)
+    except Exception as error:
+        return _error(f"{shown}: {error!r}")
+    if not gold.letters:
+        return _error(f"{shown}: nothing to compare with")
+    if job.text.strip() == job.gold.answer.strip():
+        return Verdict(outcome=Outcome.CORRECT, answer=job.gold.answer)
+    text = job.text if job.isolated else _found(job)
+    if text and "%" in (job.gold.unit or ""):
+        text = spell_out(text, Gold("", unit="%"))
+    if not text:
+        return Verdict(outcome=Outcome.UNPARSABLE, answer=None)
+    try:
+        correct = judge(text, gold, job.gold)
+    except Exception as error:
+        return _error(repr(error), text)
+    if not correct and gold.unreadable:
+        return _error(f"{shown} cannot be read", text)
+    return Verdict(outcome=Outcome.CORRECT if correct else Outcome.WRONG, answer=text)
+
+
+def _found(job: Job) -> str | None:
+    """Return what math-verify takes for the answer in a whole text, as text."""
+    parsed = read(spell_out(job.text, job.gold))
+    text = next((item for item in parsed if isinstance(item, str)), None)
+    if text and len(parsed) > 1 and parsed[0].has(UnevaluatedExpr) and "%" not in text:
+        text += r"\%"
+    return text
+
+
+@lru_cache(maxsize=1024)
+def _read_gold(answer: str, rules: frozenset[str]) -> Reading:
+    return read_answer(answer, rules)
+
+
+def check_plainly(job: Job) -> Verdict:
     """Judge one job as `verify(parse(gold), parse(text))` does, but name errors it hides.
 
     Where the gold has rules, both texts are spelt out first and tolerances come before verify.

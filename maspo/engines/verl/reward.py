@@ -26,9 +26,11 @@ _STARTING = Lock()
 
 
 @lru_cache(maxsize=1)
-def the_rewards(functions: str, threshold: float, workers: int, time_limit: float) -> RewardSet:
+def the_rewards(
+    functions: str, threshold: float, workers: int, time_limit: float, verifier: str
+) -> RewardSet:
     """Start the rewards of this process, or return those that are running; `functions` is JSON."""
-    limits = Limits(workers=workers, time_limit=time_limit)
+    limits = Limits(workers=workers, time_limit=time_limit, verifier=verifier)
     return RewardSet.start(json.loads(functions), limits=limits, threshold=threshold)
 
 
@@ -42,6 +44,7 @@ def compute_score(
     threshold: float = 1.0,
     workers: int = 2,
     time_limit: float = 5.0,
+    verifier: str = "maspo",
 ) -> dict[str, Any]:
     """Judge one response; the keywords come from `reward.custom_reward_function.reward_kwargs`.
 
@@ -54,6 +57,7 @@ def compute_score(
         threshold: as in a recipe.
         workers: processes that check answers.
         time_limit: seconds for one answer.
+        verifier: `maspo` or `math-verify`, as in a recipe.
 
     Returns `score`, the weighted sum of the rewards (0.0 where none has one); `acc`, 1.0 where the
     response is correct, else 0.0; `pred`, the answer found or "", for verl's maj@k; `outcome`, one of
@@ -62,7 +66,7 @@ def compute_score(
     """
     with _STARTING:  # or two threads would start them twice
         text = json.dumps([dict(one) for one in functions])
-        rewards = the_rewards(text, threshold, workers, time_limit)
+        rewards = the_rewards(text, threshold, workers, time_limit, verifier)
     problem = read_problem(ground_truth, extra_info or {})
     numbers = range(len(rewards.names))
     judgements = [rewards.judge(n, [solution_str], [problem])[0] for n in numbers]
