@@ -164,7 +164,7 @@ class Reward(Section):
     """Seconds of wall clock for one answer, where its reward sets none."""
     workers: Count = 2
     """Processes that check answers."""
-    verifier: Literal["maspo", "math-verify"] = "maspo"
+    verifier: Literal["extended", "math-verify"] = "extended"
     """How answers are read: with the package's rules before math-verify, or by math-verify alone."""
 
     @property

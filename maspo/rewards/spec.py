@@ -20,7 +20,7 @@ class Limits:
     """Seconds of wall clock for one completion."""
     workers: int = 2
     """Processes that judge at the same time."""
-    verifier: str = "maspo"
+    verifier: str = "extended"
     """Which verifier reads answers, one of `maspo.rewards.layer.rules.VERIFIERS`."""
 
 

@@ -43,7 +43,7 @@ class Verifier:
         time_limit: float = 5.0,
         batch_limit: float = 60.0,
         memory_limit_mb: int | None = 2048,
-        rules: str | Collection[str] = "maspo",
+        rules: str | Collection[str] = "extended",
     ):
         """Start the pool without waiting for it; InputError if a setting is not positive."""
         missing = [m for m in ("math_verify", "pebble") if importlib.util.find_spec(m) is None]

@@ -44,7 +44,7 @@ def compute_score(
     threshold: float = 1.0,
     workers: int = 2,
     time_limit: float = 5.0,
-    verifier: str = "maspo",
+    verifier: str = "extended",
 ) -> dict[str, Any]:
     """Judge one response; the keywords come from `reward.custom_reward_function.reward_kwargs`.
 
@@ -57,7 +57,7 @@ def compute_score(
         threshold: as in a recipe.
         workers: processes that check answers.
         time_limit: seconds for one answer.
-        verifier: `maspo` or `math-verify`, as in a recipe.
+        verifier: `extended` or `math-verify`, as in a recipe.
 
     Returns `score`, the weighted sum of the rewards (0.0 where none has one); `acc`, 1.0 where the
     response is correct, else 0.0; `pred`, the answer found or "", for verl's maj@k; `outcome`, one of

@@ -26,9 +26,9 @@ from sympy import (
 )
 from sympy.core.relational import Relational
 
-from maspo.rewards.layer.numbers import HUNDRED, close, is_number, number, slack, unwrapped
 from maspo.rewards.layer.reading import Reading, parse, read_answer, split
 from maspo.rewards.layer.units import Unit, read_unit
+from maspo.rewards.layer.values import HUNDRED, close, is_number, number, slack, unwrapped
 from maspo.rewards.reading import read
 from maspo.rewards.verdict import Gold
 

@@ -15,9 +15,9 @@ from latex2sympy2_extended.math_normalization import NormalizationConfig, normal
 from math_verify import parser
 from sympy import Expr, I
 
-from maspo.rewards.layer.numbers import close, fraction, number, unwrapped
 from maspo.rewards.layer.spelling import respell
 from maspo.rewards.layer.units import Unit, read_unit
+from maspo.rewards.layer.values import close, fraction, number, unwrapped
 from maspo.rewards.layer.vocabulary import QUALIFIERS, SCALES
 
 _AS_WRITTEN = NormalizationConfig(

@@ -105,7 +105,7 @@ RULES: dict[str, Rule] = {
 }
 """The rules by name."""
 
-VERIFIERS: dict[str, frozenset[str]] = {"maspo": frozenset(RULES), "math-verify": frozenset()}
+VERIFIERS: dict[str, frozenset[str]] = {"extended": frozenset(RULES), "math-verify": frozenset()}
 """What a recipe may ask for: all rules, or none, which is math-verify alone."""
 
 
