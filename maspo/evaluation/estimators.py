@@ -89,24 +89,57 @@ def _ways(others: int, rivals: Sequence[int], votes: int, drawn: int) -> Fractio
     )
 
 
-def bootstrap_interval(
-    values: Sequence[float], *, level: float = LEVEL, seed: int = 0, resamples: int = RESAMPLES
-) -> Estimate:
-    """Estimate the mean of one value per problem, with a bootstrap interval over problems.
+def interval(
+    per_problem: Sequence[float],
+    level: float = LEVEL,
+    *,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> tuple[float, float]:
+    """Return low and high of the mean over problems, of which these are a sample.
 
-    Percentile rather than BCa, which is undefined where all values are equal. It covers the choice
-    of problems, given the number of samples drawn for each; where all values are equal its width
-    is 0, which says nothing about other problems. Of one problem low and high are None. Raises
-    InputError for none.
+    A percentile bootstrap over the problems and two imagined ones, one at either bound, so that it
+    keeps its level where all or nearly all values are equal: `scripts/coverage.py` measures that, and
+    `docs/statistics.md` has the table.
+
+    Args:
+        per_problem: one value each.
+        level: the share of samples of problems whose interval shall hold the true mean.
+        bounds: between which a value can lie; -1 and 1 for differences of scores.
+        seed, resamples: of the bootstrap.
+
+    Raises InputError for no problem, or a value outside the bounds.
+    """
+    low, high = bounds
+    if any(not low <= value <= high for value in per_problem):
+        raise InputError(f"a value lies outside of its bounds, {low:g} and {high:g}")
+    tables = [[(value,) for value in per_problem]]
+    drawn = _resampled(tables, bounds, level, seed, resamples)[:, 0]
+    return _ends(drawn, level)
+
+
+def bootstrap_interval(
+    values: Sequence[float],
+    *,
+    level: float = LEVEL,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Estimate:
+    """Estimate the mean of one value per problem, with its `interval`.
+
+    Of one problem low and high are None. Raises InputError for none.
     """
     tables = [[(value,) for value in values]]
-    return mean_estimates(tables, level=level, seed=seed, resamples=resamples)[0]
+    return mean_estimates(tables, level=level, bounds=bounds, seed=seed, resamples=resamples)[0]
 
 
 def mean_estimates(
     tables: Sequence[Sequence[Sequence[float]]],
     *,
     level: float = LEVEL,
+    bounds: tuple[float, float] = (0.0, 1.0),
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> list[Estimate]:
@@ -115,10 +148,32 @@ def mean_estimates(
     Args:
         tables: one per benchmark, each with a row per problem and a column per metric. Several
             give the unweighted mean of their means; each is resampled by itself.
-        level, seed, resamples: of the interval, as in `bootstrap_interval`.
+        level, bounds, seed, resamples: as in `interval`.
 
     Returns one estimate per column. Raises InputError for a benchmark without problems.
     """
+    drawn = _resampled(tables, bounds, level, seed, resamples)
+    columns = range(drawn.shape[1])
+    sums = [[sum(row[c] for row in table) / len(table) for c in columns] for table in tables]
+    means = [sum(column) / len(tables) for column in zip(*sums, strict=True)]
+    if min(map(len, tables)) < 2:
+        return [Estimate(value=float(mean), low=None, high=None) for mean in means]
+    return [
+        Estimate(value=float(mean), low=low, high=high)
+        for mean, (low, high) in zip(
+            means, (_ends(drawn[:, c], level) for c in columns), strict=True
+        )
+    ]
+
+
+def _resampled(
+    tables: Sequence[Sequence[Sequence[float]]],
+    bounds: tuple[float, float],
+    level: float,
+    seed: int,
+    resamples: int,
+) -> "np.ndarray":
+    """Means of the means of resampled tables, [resamples, columns]."""
     import numpy as np
 
     if not 0 < level < 1:
@@ -127,20 +182,15 @@ def mean_estimates(
         raise InputError("an estimate needs at least one problem")
     rng = np.random.default_rng(seed)
     arrays = [np.asarray(table, dtype=float) for table in tables]
-    means = np.mean([array.mean(axis=0) for array in arrays], axis=0)
-    if min(map(len, arrays)) < 2:
-        return [Estimate(value=float(mean), low=None, high=None) for mean in means]
-    drawn = np.mean([_resampled_means(array, resamples, rng) for array in arrays], axis=0)
-    tail = (1 - level) / 2
-    lows, highs = np.quantile(drawn, [tail, 1 - tail], axis=0)
-    return [
-        Estimate(value=float(mean), low=float(low), high=float(high))
-        for mean, low, high in zip(means, lows, highs, strict=True)
-    ]
+    drawn = [_resampled_means(array, bounds, resamples, rng) for array in arrays]
+    return np.mean(drawn, axis=0)
 
 
 def _resampled_means(
-    array: "np.ndarray", resamples: int, rng: "np.random.Generator"
+    array: "np.ndarray",
+    bounds: tuple[float, float],
+    resamples: int,
+    rng: "np.random.Generator",
 ) -> "np.ndarray":
     """Mean rows of resampled problems, [resamples, columns].
 
@@ -148,11 +198,92 @@ def _resampled_means(
     """
     import numpy as np
 
-    rows, counts = np.unique(array, axis=0, return_counts=True)
-    if len(rows) == 1:
-        return np.broadcast_to(array[0], (resamples, array.shape[1]))
-    drawn = rng.multinomial(len(array), counts / len(array), size=resamples)
+    imagined = np.repeat(np.asarray(bounds)[:, None], array.shape[1], axis=1)
+    rows, counts = np.unique(np.concatenate([array, imagined]), axis=0, return_counts=True)
+    drawn = rng.multinomial(len(array), counts / counts.sum(), size=resamples)
     return drawn @ rows / len(array)
+
+
+def _ends(drawn: "np.ndarray", level: float) -> tuple[float, float]:
+    import numpy as np
+
+    tail = (1 - level) / 2
+    low, high = np.quantile(drawn, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """How likely it is that one model is better than another on problems of this kind."""
+
+    better: float
+    """The probability that its mean is higher."""
+    better_by: float
+    """The probability that its mean is higher by at least `margin`."""
+    margin: float
+
+
+def decide(
+    before: Sequence[float],
+    after: Sequence[float],
+    *,
+    margin: float = 0.01,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Decision:
+    """Return how likely `after` beats `before` on the same problems in the same order.
+
+    The posterior of the mean difference under a Dirichlet prior over problems (the Bayesian
+    bootstrap), with the imagined problems of `interval`. Raises InputError as `paired_difference`.
+    """
+    import numpy as np
+
+    values = np.asarray([*_differences(before, after), -1.0, 1.0])
+    distinct, counts = np.unique(values, return_counts=True)
+    drawn = np.random.default_rng(seed).dirichlet(counts, size=resamples) @ distinct
+    return Decision(
+        better=float(np.mean(drawn > 0)), better_by=float(np.mean(drawn >= margin)), margin=margin
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Where the variance of a mean score comes from, in squares of the score; their sum is all of it."""
+
+    problems: float
+    """From which problems were asked."""
+    samples: float
+    """From which samples were drawn of each."""
+    seeds: float
+    """From which training runs were made; 0 of a single one, which cannot tell."""
+
+
+def spread(correct: Sequence[Sequence[int]], n: int) -> Spread:
+    """Split the variance of avg@n into problems, samples and training seeds.
+
+    Args:
+        correct: a row per training run, the number of correct samples of each problem, in order.
+        n: samples of each problem.
+
+    Raises InputError for fewer than two problems or samples, or rows of different lengths.
+    """
+    runs, problems = len(correct), len(correct[0]) if correct else 0
+    if problems < 2 or n < 2 or any(len(row) != problems for row in correct):
+        raise InputError("a split of the variance needs two problems and two samples of each")
+    shares = [[count / n for count in row] for row in correct]
+    within = [[p * (1 - p) / (n - 1) for p in row] for row in shares]
+    samples = sum(map(sum, within)) / (runs * problems) ** 2
+    by_problem = [sum(column) / runs for column in zip(*shares, strict=True)]
+    by_run = [sum(row) / problems for row in shares]
+    noise = samples * runs * problems  # the mean variance of one share by its samples
+    seeds = max(0.0, _variance(by_run) - noise / problems) / runs if runs > 1 else 0.0
+    between = max(0.0, _variance(by_problem) - noise / runs) / problems
+    return Spread(problems=between, samples=samples, seeds=seeds)
+
+
+def _variance(values: Sequence[float]) -> float:
+    mean = sum(values) / len(values)
+    return sum((value - mean) ** 2 for value in values) / (len(values) - 1)
 
 
 def paired_difference(
@@ -168,10 +299,15 @@ def paired_difference(
     Pairing removes the spread between easy and hard problems, so the interval is far narrower than
     that of two separate means. Raises InputError where the lengths differ.
     """
+    return bootstrap_interval(
+        _differences(before, after), level=level, bounds=(-1.0, 1.0), seed=seed, resamples=resamples
+    )
+
+
+def _differences(before: Sequence[float], after: Sequence[float]) -> list[float]:
     if len(before) != len(after):
         raise InputError(f"{len(before)} problems before but {len(after)} after: not the same set")
-    differences = [new - old for old, new in zip(before, after, strict=True)]
-    return bootstrap_interval(differences, level=level, seed=seed, resamples=resamples)
+    return [new - old for old, new in zip(before, after, strict=True)]
 
 
 def _check_counts(n: int, correct: int) -> None:

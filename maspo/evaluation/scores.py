@@ -15,8 +15,10 @@ from maspo.evaluation.estimators import (
     pass_at_k,
 )
 from maspo.rewards import Outcome
+from maspo.rewards.extract import same_value
 
 Scores = Mapping[str, Any]
+_GAIN = (-1.0, 1.0)  # the bounds of a difference of scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +38,11 @@ class Judged:
         return self.outcomes.count(Outcome.CORRECT)
 
     def majority(self, k: int) -> float:
-        """Give maj@k: all correct samples vote as one, wrong ones by the text of their answer."""
+        """Return maj@k: correct samples vote as one, and wrong ones with those of the same value."""
         answers = zip(self.outcomes, self.extracted, strict=True)
-        wrong = Counter(text for outcome, text in answers if outcome != Outcome.CORRECT and text)
+        wrong = Counter(
+            same_value(text) for outcome, text in answers if outcome != Outcome.CORRECT and text
+        )
         return maj_at_k(len(self.outcomes), self.correct, wrong.values(), k)
 
 
@@ -102,8 +106,10 @@ def compare(before: Mapping[str, Scores], after: Mapping[str, Scores]) -> dict[s
     tables = {name: _differences(name, scores, after[name]) for name, scores in before.items()}
     n = _same_samples(before)
     return {
-        "benchmarks": {name: _named(n, mean_estimates([table])) for name, table in tables.items()},
-        "macro": _named(n, mean_estimates(list(tables.values()))),
+        "benchmarks": {
+            name: _named(n, mean_estimates([table], bounds=_GAIN)) for name, table in tables.items()
+        },
+        "macro": _named(n, mean_estimates(list(tables.values()), bounds=_GAIN)),
     }
 
 

@@ -74,6 +74,19 @@ def compare_numbers(answer: str, gold: str) -> bool | None:
     return False if integers or abs(left - right) > _ROUNDING else None
 
 
+def same_value(answer: str) -> str:
+    """Return a text that answers of one value share, as far as that is told without a worker.
+
+    Numbers in any spelling of `compare_numbers`; of everything else the text without its layout.
+    """
+    bare = _LAYOUT.sub("", answer).rstrip(".,;")
+    value = _value(bare.replace("{,}", ",").replace("dfrac", "frac").replace("tfrac", "frac"))
+    return bare if value is None else str(value)
+
+
+_LAYOUT = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|\\[,;:! ]|[\s~$]")
+
+
 def _value(text: str) -> Fraction | None:
     found = _DECIMAL.fullmatch(text) or _FRACTION.fullmatch(text) or _SLASH.fullmatch(text)
     if found is None or not text.isascii() or sum(map(str.isdigit, text)) > _MOST_DIGITS:
