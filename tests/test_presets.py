@@ -217,6 +217,27 @@ def test_a_rollout_in_trl_has_the_methods_advantages(tmp_path, name):
     assert trainer.args.objective == maspo.make_objective(name)
 
 
+@pytest.mark.parametrize(
+    "name", ["bapo", "bapo_released", "clip_cov", "kl_cov", "maspo_calibrated"]
+)
+def test_a_micro_batch_that_a_batch_coupled_objective_cannot_see_past_is_told(tmp_path, name):
+    pytest.importorskip("trl")
+    from maspo.engines.trl import MASPOConfig
+
+    common = {
+        "output_dir": str(tmp_path), "bf16": False, "use_cpu": True, "report_to": [],
+        "per_device_train_batch_size": 8,
+    }  # fmt: skip
+    with pytest.warns(UserWarning, match="sees 8 of the 16 completions of an update at a time"):
+        MASPOConfig(objective=name, gradient_accumulation_steps=2, **common)
+    with pytest.raises(maspo.InputError, match="make the micro-batch 16"):
+        MASPOConfig(objective=name, gradient_accumulation_steps=2, strict=True, **common)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        MASPOConfig(objective=name, gradient_accumulation_steps=1, **common)
+        MASPOConfig(objective="grpo", gradient_accumulation_steps=2, **common)
+
+
 def test_a_plug_in_cannot_name_an_axis_that_is_none():
     from maspo.objectives.plugins import load
 

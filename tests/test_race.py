@@ -14,7 +14,7 @@ from maspo.lab.console import Screen
 from maspo.lab.objective_list import ABLATIONS, RIVALS, parse_entrants
 from maspo.lab.race.analysis import analyse
 from maspo.lab.race.folder import RaceFolder
-from maspo.lab.race.plan import Plan, check_fairness, strangers
+from maspo.lab.race.plan import Plan, check_fairness, couplings, strangers
 from maspo.lab.race.report import write_race
 from maspo.lab.race.runner import Runner, why
 from maspo.lab.race.text import headline, short_label
@@ -93,6 +93,19 @@ def test_runs_of_a_seed_differ_in_the_objective_alone():
         "dr_grpo: its paper has advantages center and reduction seq-mean-token-sum-norm",
         "gspo: its paper has reduction seq-mean-token-mean",
     ]
+
+
+def test_the_micro_batch_of_a_batch_coupled_objective_is_told():
+    """quickstart: 32 prompts x 8 samples = 256 completions, micro_batch 64."""
+    common = {"updates": (1, 4, 16)}
+    assert couplings(plan("grpo,bapo,kl_cov", **common)) == [
+        f"{label}: weighs tokens by their place in the micro-batch, which was 64 of 256 completions at 1 "
+        "updates per rollout and 64 of 64 completions at 4 updates per rollout and 16 of 16 completions "
+        "at 16 updates per rollout"
+        for label in ("bapo", "kl_cov")
+    ]
+    assert couplings(plan("grpo,maspo", **common)) == []
+    assert couplings(plan("grpo,bapo", updates=(4,))) == []
 
 
 def test_advantages_and_reduction_are_the_recipes_or_the_first_objectives():

@@ -158,7 +158,7 @@ def _carry_out(plan: Plan, folder: RaceFolder, runner: Runner) -> bool:
 
 def introduce(plan: Plan, threads: int) -> None:
     """Say what the race is and why it is fair."""
-    from maspo.lab.race.plan import strangers
+    from maspo.lab.race.plan import couplings, strangers
 
     cells, training = plan.cells(), plan.recipe.training
     tuning = f"{len(plan.tuning_cells())} to tune, then " if plan.rates else ""
@@ -170,7 +170,7 @@ def introduce(plan: Plan, threads: int) -> None:
         + ("tuned" if plan.rates else f"{training.learning_rate:g} {training.schedule}"),
         "proof      the recipes of one seed differ in objective"
         + (" and learning rate alone" if plan.rates else " alone"),
-        *(f"note       {line}" for line in strangers(plan)),
+        *(f"note       {line}" for line in (*strangers(plan), *couplings(plan))),
     ]
     for line in lines:
         say(line, "dim")

@@ -14,12 +14,6 @@ from maspo.core.select import choose, only, prepared
 from maspo.core.settings import cap_setting, check_settings, setting
 from maspo.errors import InputError
 
-INERT = (
-    "with 1 update per rollout every ratio is 1 and no gate acts: all objectives give the same "
-    "gradient; raise updates_per_rollout (the MASPO paper uses 16)"
-)
-"""What an engine says of a set-up in which it makes no difference which objective it optimises."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:

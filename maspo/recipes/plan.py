@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maspo.core.objective import INERT
+from maspo.objectives.advice import INERT, partial_batch
 from maspo.recipes.schema import Recipe
 
 
@@ -59,7 +59,11 @@ def _evaluation(recipe: Recipe) -> str:
 
 def warnings_of(recipe: Recipe) -> list[str]:
     """List what is known to be wrong with a recipe that is nevertheless valid."""
-    found = recipe.make_objective().advice()
+    objective = recipe.make_objective()
+    found = objective.advice()
+    partial = partial_batch(objective, recipe.training.micro_batch, recipe.completions_per_update)
+    if partial is not None:
+        found.append(partial)
     if recipe.training.updates_per_rollout == 1:
         found.append(INERT)
     return found

@@ -9,11 +9,12 @@ from typing import Any
 from trl import GRPOConfig
 
 from maspo.core.advantages import ADVANTAGES, ROLLOUT_ADVANTAGES
-from maspo.core.objective import INERT, Objective
+from maspo.core.objective import Objective
 from maspo.engines.engine import refuse_owned
 from maspo.engines.trl.names import OWNED_BY_THE_OBJECTIVE, SUPPORTED
 from maspo.errors import InputError, unknown
 from maspo.objectives import MASPO, as_objective
+from maspo.objectives.advice import INERT, partial_batch
 
 LOSS_TYPES = {
     "token-mean": "dapo",
@@ -100,6 +101,10 @@ class MASPOConfig(GRPOConfig):
         self.updates_per_rollout = self._count_updates()
         if self.updates_per_rollout <= 1:
             self.complain(INERT)
+        part = self.per_device_train_batch_size * self.world_size
+        partial = partial_batch(self.objective, part, part * self.gradient_accumulation_steps)
+        if partial is not None:
+            self.complain(partial)
 
     def _choose_reduction(self) -> None:
         if self.loss_type is None:

@@ -11,10 +11,10 @@ from importlib.metadata import entry_points, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from maspo.core.objective import INERT
 from maspo.engines.verl.names import ENTRY_POINT, SUPPORTED
 from maspo.engines.verl.translate import Cluster, overrides
 from maspo.errors import InputError
+from maspo.objectives.advice import INERT
 from maspo.recipes import Recipe
 
 MODULE = "verl.trainer.main_ppo"

@@ -17,7 +17,7 @@ from verl.utils.config import omega_conf_to_dataclass
 from verl.workers.config import PolicyLossConfig
 from verl.workers.utils.losses import ppo_loss
 
-from maspo.core.objective import INERT, Objective
+from maspo.core.objective import Objective
 from maspo.engines.two_tokens import RATIOS, two_tokens, weights_of_two
 from maspo.engines.verl.compose import checked_objective, compose_config, updates_per_rollout
 from maspo.engines.verl.launch import check_entry_point
@@ -25,6 +25,7 @@ from maspo.engines.verl.plugin import losses
 from maspo.engines.verl.settings import MASPOPolicyLossConfig
 from maspo.engines.verl.translate import Cluster, overrides
 from maspo.objectives import describe_objective
+from maspo.objectives.advice import INERT
 from maspo.recipes import load_recipe
 from maspo.recipes.schema import Recipe
 

@@ -11,7 +11,7 @@ from maspo import files
 from maspo.evaluation.estimators import Estimate
 from maspo.lab.race import inference
 from maspo.lab.race.folder import RaceFolder, Result
-from maspo.lab.race.plan import Plan, check_fairness, strangers
+from maspo.lab.race.plan import Plan, check_fairness, couplings, strangers
 from maspo.lab.race.results import Analysis, Group, Line, Run
 from maspo.lab.race.tuning import best_rates, tuned_at_the_edge, tuning_scores
 from maspo.recipes import load_recipe
@@ -39,7 +39,7 @@ def analyse(folder: RaceFolder) -> Analysis:
     notes = [*_absent(groups), *_started_alike(results), *_origins(folder, results)]
     if rates is not None:
         notes += tuned_at_the_edge(plan, rates)
-    notes += [f"{line}." for line in strangers(plan)]
+    notes += [f"{line}." for line in (*strangers(plan), *couplings(plan))]
     return Analysis(
         plan=plan,
         metric=next((r.metric for r in results if r.summary), "score"),

@@ -260,6 +260,23 @@ def strangers(plan: Plan) -> list[str]:
     return said
 
 
+def couplings(plan: Plan) -> list[str]:
+    """Name the objectives that couple the batch, with the part of an update that each run showed them."""
+    recipes = {cell.updates: plan.recipe_of(cell) for cell in plan.cells()}
+    parts = " and ".join(
+        f"{recipe.training.micro_batch} of {recipe.completions_per_update} completions at "
+        f"{updates} updates per rollout"
+        for updates, recipe in recipes.items()
+    )
+    changed = any(r.training.micro_batch < r.completions_per_update for r in recipes.values())
+    changed |= len({recipe.training.micro_batch for recipe in recipes.values()}) > 1
+    return [
+        f"{entrant.label}: weighs tokens by their place in the micro-batch, which was {parts}"
+        for entrant in plan.entrants
+        if changed and make_objective(**entrant.settings).couples_batch
+    ]
+
+
 def recipe_text(plan: Plan, cell: Cell) -> str:
     """Write the recipe of one run as YAML."""
     return dump_recipe(plan.recipe_of(cell))
