@@ -2,7 +2,11 @@
 
 import pytest
 import torch
+from test_objectives import each_row, entropies_for, random_batch
 
+from maspo.core import select
+from maspo.core.apply import apply_objective
+from maspo.core.batch import TokenBatch
 from maspo.core.select import choose, only, only_, pick, prepared
 
 SPECIAL = [0.0, -0.0, 1.5, -3e38, 1e-45, float("inf"), float("-inf"), float("nan")]
@@ -60,3 +64,25 @@ def test_the_result_has_no_gradient():
     x = torch.ones(2, requires_grad=True)
     assert not only(x, torch.tensor([True, False])).requires_grad
     assert not choose(torch.tensor([True, False]), x, x).requires_grad
+
+
+@each_row
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_the_branch_of_gpus_gives_the_same_bits(row, dtype, monkeypatch):
+    """Run on a CPU, with ratios out of bounds and rubbish under the mask among the tokens."""
+    log_probs, old, advantages, mask = random_batch(12, dtype=dtype)
+    log_probs[0, 0], old[0, 1] = -40.0, -60.0
+    log_probs[~mask], old[~mask] = torch.nan, torch.inf
+    found = []
+    for branch in (False, True):
+        monkeypatch.setattr(select, "by_kernel", lambda x, branch=branch: branch)
+        batch = TokenBatch.clean(
+            log_probs, old, advantages, mask, entropies=entropies_for(log_probs)
+        )
+        applied = apply_objective(row.objective, batch)
+        totals = torch.stack(
+            [mean.total.to(batch.log_probs) for mean in applied.metrics().values()]
+        )
+        found.append([applied.weights, applied.slopes, applied.values, totals])
+    for cpu, gpu in zip(*found, strict=True):
+        assert torch.equal(bits(cpu), bits(gpu))

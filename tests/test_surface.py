@@ -1,5 +1,6 @@
 """What users may rely on: public names, light import; and the rules of the architecture."""
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,21 @@ def test_public_names_exist_and_are_documented():
     for name in maspo.__all__:
         assert getattr(maspo, name).__doc__, name
     assert set(maspo.__all__) <= set(dir(maspo))
+
+
+def test_every_objective_is_public_in_both_places():
+    import maspo.objectives
+
+    kinds = {kind.__name__: kind for kind in maspo.objectives.BUILT_IN.values()}
+    for name, kind in kinds.items():
+        assert getattr(maspo, name) is getattr(maspo.objectives, name) is kind
+    assert set(kinds) <= set(maspo.__all__) & set(maspo.objectives.__all__)
+    named = {name for names in maspo._HOMES.values() for name in names}
+    assert named == set(maspo.__all__)
+    read = ast.parse(Path(maspo.__file__).read_text())
+    checked = next(node for node in ast.walk(read) if isinstance(node, ast.If))
+    imported = {alias.name for node in checked.body for alias in node.names}
+    assert imported == named  # what type checkers see
 
 
 def test_import_costs_torch_and_little_else():

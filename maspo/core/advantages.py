@@ -195,7 +195,7 @@ class GPGAdvantages(AdvantageEstimator):
 
 @dataclass(frozen=True, kw_only=True)
 class SmoothAdvantages(AdvantageEstimator):
-    """DCPO's smooth advantage standardisation, over the group and over all rollouts of the prompt.
+    """Library only: DCPO's smooth standardisation, over the group and over all rollouts of the prompt.
 
         A_new   = (r - mean) / (std + e) of this group
         A_total = the same with mean and std of all rewards of the prompt so far, these included

@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from maspo.core import select
 from maspo.core.select import only, only_, prepared
 
 MAX_LOG_RATIO = 20.0
@@ -117,7 +118,9 @@ class TokenBatch:
 
     def intact(self, x: Tensor) -> Tensor:
         """Give `x`, `[batch, time]`, with 0 where the ratio is out of bounds; it may be `x` itself."""
-        if x.numel() and not x.is_cuda:  # a look costs no wait for a device, and spares five passes
+        if x.numel() and not select.by_kernel(
+            x
+        ):  # a look costs no wait for a device, and spares five passes
             low, high = self.log_ratio.aminmax()
             if max(-low, high) <= self.max_log_ratio:
                 return x

@@ -1,4 +1,4 @@
-"""What earlier rollouts of the same prompts were rewarded, for estimators that remember."""
+"""Library only: what earlier rollouts of the same prompts were rewarded, for estimators that remember."""
 
 from __future__ import annotations
 

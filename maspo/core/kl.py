@@ -1,4 +1,7 @@
-"""The pull back to a reference policy: estimators of KL(π, π_ref) from the sampled tokens."""
+"""Library only: the pull back to a reference policy, estimators of KL(π, π_ref) from the sampled tokens.
+
+The engines' KL term, `training.kl` of a recipe, is their framework's own.
+"""
 
 from __future__ import annotations
 

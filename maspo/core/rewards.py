@@ -43,7 +43,7 @@ def live_groups(rewards: Tensor) -> Tensor:
 def overlong_penalty(
     lengths: Tensor, max_length: int, *, cache: int, factor: float = 1.0
 ) -> Tensor:
-    """Give DAPO's soft penalty for long responses, to be added to their rewards; shape of `lengths`.
+    """Library only: DAPO's soft penalty for long responses, to be added to rewards; shape of `lengths`.
 
         0                                      L ≤ max_length - cache
         -factor (L - max_length + cache) / cache   up to max_length

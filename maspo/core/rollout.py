@@ -1,4 +1,6 @@
-"""Correction for a sampling engine whose probabilities are not those of the old policy.
+"""Library only: correction for a sampling engine whose probabilities are not those of the old policy.
+
+TRL and verl have corrections of their own, which go through `apply_objective` or around it.
 
 An engine that samples with other kernels, other precision or older weights has probabilities
 π_roll of its own. Every mode turns x = π_old / π_roll, of a token or of a sequence of n tokens,

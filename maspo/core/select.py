@@ -10,6 +10,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+
+def by_kernel(x: Tensor) -> bool:
+    """Whether torch.where is one fast kernel for `x`; both answers give the same bits, on any device."""
+    return x.is_cuda
+
+
 _INTEGERS = {torch.float32: torch.int32, torch.float64: torch.int64}
 
 
@@ -20,7 +26,7 @@ def only(x: Tensor, mask: Tensor) -> Tensor:
     result has no gradient. `mask` is bool, or what `prepared` made of it.
     """
     x = x.detach().to(torch.promote_types(x.dtype, torch.float32))
-    if x.is_cuda:
+    if by_kernel(x):
         return torch.where(mask, x, x.new_zeros(()))
     integer = _INTEGERS[x.dtype]
     if mask.dtype != integer:
@@ -32,7 +38,7 @@ def only(x: Tensor, mask: Tensor) -> Tensor:
 
 def only_(x: Tensor, mask: Tensor) -> Tensor:
     """Give `only` of an `x`, float32 or float64, that may be overwritten."""
-    if x.is_cuda:
+    if by_kernel(x):
         return only(x, mask)
     x.view(_INTEGERS[x.dtype]).mul_(mask)
     return x
@@ -41,7 +47,9 @@ def only_(x: Tensor, mask: Tensor) -> Tensor:
 def prepared(mask: Tensor, like: Tensor) -> Tensor:
     """Make of a bool mask what `only` takes fastest for numbers such as `like`, for use many times."""
     return (
-        mask if like.is_cuda else mask.to(_INTEGERS[torch.promote_types(like.dtype, torch.float32)])
+        mask
+        if by_kernel(like)
+        else mask.to(_INTEGERS[torch.promote_types(like.dtype, torch.float32)])
     )
 
 
@@ -49,7 +57,7 @@ def choose(condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:
     """Take `yes` where `condition`, bool, is true, else `no`; float32 or wider, without gradient."""
     dtype = torch.promote_types(yes.dtype, no.dtype)
     yes, no = yes.detach().to(dtype), no.detach().to(dtype)
-    if condition.is_cuda:
+    if by_kernel(condition):
         return torch.where(condition, yes, no)
     integer = _INTEGERS[dtype]
     one, other = yes.view(integer), no.view(integer)
