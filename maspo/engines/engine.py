@@ -155,6 +155,10 @@ class InProcessEngine(Engine, Protocol):
         """Return the processes of this run; InputError where they are dealt out as we cannot use."""
         ...
 
+    def check_model(self, recipe: Recipe, model: Any) -> None:
+        """Raise InputError where the recipe asks for what this loaded model has no place for."""
+        ...
+
     def train(
         self,
         recipe: Recipe,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from maspo.errors import InputError
 from maspo.models.source import Place
 
 FILE = "generation_config.json"
@@ -69,6 +71,17 @@ def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
     original = getattr(model, _ORIGINAL, None)
     if original is not None:
         (folder / FILE).write_bytes(original)
+
+
+def check_saving(model: Any, tokenizer: Any) -> None:
+    """Raise InputError where all but the weights, which take long, could not be saved after training."""
+    with TemporaryDirectory() as folder:
+        try:
+            for part in (model.config, model.generation_config, tokenizer):
+                part.save_pretrained(folder)
+        except (ValueError, TypeError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise InputError(f"the model could not be saved after training: {reason}") from None
 
 
 def _file_of(place: Place) -> bytes | None:

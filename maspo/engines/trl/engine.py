@@ -65,6 +65,12 @@ class TRLEngine(InProcessEngine):
 
         return processes.Processes()
 
+    def check_model(self, recipe: Recipe, model: Any) -> None:
+        """Try the adapters on a copy without weights."""
+        from maspo.engines.trl.training import check_adapters
+
+        check_adapters(recipe.model.lora, model)
+
     def train(
         self,
         recipe: Recipe,

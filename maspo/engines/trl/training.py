@@ -110,10 +110,33 @@ def _with_extras(recipe: Recipe, decided: dict[str, Any]) -> MASPOConfig:
         raise InputError(str(error)) from error
     except torch.distributed.DistError as error:
         raise RunError(f"the processes cannot meet: {error}") from error
+    if config.eval_strategy != "no":
+        raise InputError(
+            "trl.eval_strategy asks for TRL's own evaluation, for which a run has no data; the section "
+            "evaluation says how the model is judged"
+        )
     absent = set(config.report_to or ()) - set(get_available_reporting_integrations())
     if absent:
         raise InputError(f"trl.report_to: {', '.join(sorted(absent))} is not installed, or unknown")
     return config
+
+
+def check_adapters(lora: Lora | None, model: Any) -> None:
+    """Raise InputError where `model` has no layer that an adapter is asked for, or PEFT takes none there.
+
+    Tried on a copy without weights, in no time.
+    """
+    if lora is None:
+        return
+    from peft import get_peft_model
+
+    with torch.device("meta"):
+        shell = type(model)(model.config)
+    try:
+        get_peft_model(shell, _peft_config(lora))
+    except ValueError as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"model.lora.target does not fit the model: {reason}") from None
 
 
 def train(

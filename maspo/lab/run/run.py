@@ -27,6 +27,7 @@ from maspo.lab.run.resume import claimed, cut_metrics, fingerprint
 from maspo.lab.run.stopping import Stopped, Stopping
 from maspo.lab.run.tokens import TokenSaver
 from maspo.models import load_model, save_model
+from maspo.models.generation import check_saving
 from maspo.models.load import Limits, check_source
 from maspo.objectives import describe_objective
 from maspo.recipes import Recipe, dump_recipe
@@ -99,6 +100,8 @@ class Run:
         training, held_out = recipe.problems()
         screen.console.print(f"loading {recipe.model.source}", style="dim", markup=False)
         model, tokenizer = load_model(recipe.model.source, recipe.model.dtype)
+        engine.check_model(recipe, model)
+        check_saving(model, tokenizer)
         training = answerable(recipe, training, held_out, model, tokenizer, screen)
         if len(training) < recipe.rollout.prompts:
             raise InputError(
