@@ -7,6 +7,7 @@ from architectures import ARCHITECTURES, save
 from rich.console import Console
 
 from maspo.data.arithmetic import arithmetic_problems
+from maspo.engines.trl.engine import ENGINE
 from maspo.engines.trl.training import train
 from maspo.lab.console import Screen
 from maspo.lab.run.folder import RunFolder
@@ -98,7 +99,7 @@ def test_a_whole_run_with_two_kinds_of_end_tokens_gains_nothing_by_itself(tmp_pa
     run = tmp_path / "run"
     rollout = {"prompts": 2, "samples": 4, "max_completion_tokens": 32}
     asked = recipe(str(source), tmp_path, rollout=rollout)
-    run_recipe(asked, RunFolder(run), Screen(Console(quiet=True)))
+    run_recipe(asked, RunFolder(run), Screen(Console(quiet=True)), ENGINE)
     summary = json.loads((run / "summary.json").read_text("utf-8"))
     assert summary["before"] == summary["after"] and summary["steps"] == 2
     assert summary["before"]["truncated"] < 1

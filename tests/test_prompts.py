@@ -10,6 +10,7 @@ from transformers import AutoTokenizer
 from maspo.cli.app import app
 from maspo.data import Problem
 from maspo.engines.trl import trainer as training_engine
+from maspo.engines.trl.engine import ENGINE
 from maspo.errors import InputError
 from maspo.lab.console import Screen
 from maspo.lab.run.folder import RunFolder
@@ -81,7 +82,7 @@ def test_a_problem_is_asked_in_the_same_tokens_everywhere(thinks, asked, tmp_pat
         f"<|begin|><|user|>{q}<|end|><|assistant|>" + ("" if thinks else "none") for q in QUESTIONS
     ]
     expected = {tuple(tokenizer.encode(text, add_special_tokens=False)) for text in written}
-    run_recipe(run, RunFolder(tmp_path / "run"), QUIET)
+    run_recipe(run, RunFolder(tmp_path / "run"), QUIET, ENGINE)
     assert set(asked["training"]) == expected
     assert set(asked["evaluation"]) == expected and len(asked["evaluation"]) == 8, (
         "before and after"
