@@ -133,7 +133,7 @@ def check_adapters(lora: Lora | None, model: Any) -> None:
     with torch.device("meta"):
         shell = type(model)(model.config)
     try:
-        get_peft_model(shell, _peft_config(lora))
+        get_peft_model(shell, peft_config(lora))
     except ValueError as error:
         reason = str(error).partition("\n")[0]
         raise InputError(f"model.lora.target does not fit the model: {reason}") from None
