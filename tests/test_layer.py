@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from maspo.errors import InputError
-from maspo.rewards import Gold, Outcome, Verifier
+from maspo.rewards import Gold, Outcome, Verifier, check_golds
 from maspo.rewards.layer.locate import find_answer
 from maspo.rewards.layer.rules import RULES, chosen
 from maspo.rewards.verdict import Job
@@ -231,3 +231,17 @@ def test_the_cases_of_public_reports(shared):
         if was != (row["expected"] == "correct")
     ]
     assert wrong == []
+
+
+def test_reference_answers_that_are_read_in_part_are_found_before_a_sample_is_drawn():
+    golds = [
+        "5",
+        "",
+        r"\frac{",
+        r"2007 + \frac\pi 2",
+        Gold("4.5e33", relative=1e-4),
+        r"\text{even}",
+    ]
+    found = check_golds(golds)
+    assert [(one.place, one.answer) for one in found] == [(1, ""), (2, r"\frac{")]
+    assert "nothing" in found[0].wrong and "does not parse" in found[1].wrong

@@ -6,11 +6,12 @@ from maspo.rewards.reward import Asked, Reward
 from maspo.rewards.reward_set import RewardSet
 from maspo.rewards.spec import Limits, RewardSpec
 from maspo.rewards.verdict import Gold, Outcome, Verdict
-from maspo.rewards.verifier import Verifier
+from maspo.rewards.verifier import Finding, Verifier, check_golds
 
 __all__ = [
     "KINDS",
     "Asked",
+    "Finding",
     "Gold",
     "Limits",
     "MathReward",
@@ -20,4 +21,5 @@ __all__ = [
     "RewardSpec",
     "Verdict",
     "Verifier",
+    "check_golds",
 ]

@@ -54,3 +54,5 @@ class Job(NamedTuple):
     text: str
     gold: Gold
     isolated: bool
+    only_gold: bool = False
+    """Whether nothing is compared, and the verdict says whether the gold is read whole."""

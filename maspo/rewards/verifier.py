@@ -1,5 +1,7 @@
 """Verdicts on completions: math-verify in worker processes that can be killed."""
 
+from __future__ import annotations
+
 import importlib.util
 import json
 import math
@@ -13,7 +15,7 @@ from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NamedTuple
 
 from maspo.errors import InputError
 from maspo.rewards.extract import boxed_text, compare_numbers, isolate_answer
@@ -86,6 +88,22 @@ class Verifier:
         verdicts |= self._judge(job for job in jobs if job not in verdicts)
         return [verdicts[job] for job in jobs]
 
+    def check_golds(self, golds: Sequence[str | Gold]) -> list[Finding]:
+        """Return those reference answers that are not read whole, by place, with what is wrong.
+
+        To be asked before a sample is drawn: an answer cannot be judged by half a reference.
+        """
+        asked = [gold if isinstance(gold, Gold) else Gold(gold) for gold in golds]
+        _check_inputs([""] * len(asked), asked)
+        jobs = {Job("", gold, isolated=True, only_gold=True): None for gold in asked}
+        found = dict(zip(jobs, self._ask(list(jobs)), strict=True))
+        verdicts = [found[Job("", gold, isolated=True, only_gold=True)] for gold in asked]
+        return [
+            Finding(place, gold.answer, verdict.detail)
+            for place, (gold, verdict) in enumerate(zip(asked, verdicts, strict=True))
+            if verdict.outcome is not Outcome.CORRECT
+        ]
+
     def close(self) -> None:
         """Stop the processes; calling it again does nothing."""
         with self._lock:
@@ -94,7 +112,7 @@ class Verifier:
                 self._server.stop()
                 self._server = None
 
-    def __enter__(self) -> "Verifier":
+    def __enter__(self) -> Verifier:
         """Return itself: leaving the block closes it."""
         return self
 
@@ -140,6 +158,21 @@ class Verifier:
             self._server.stop()
             self._server = None
             raise
+
+
+class Finding(NamedTuple):
+    """A reference answer that is not read whole."""
+
+    place: int
+    answer: str
+    wrong: str
+    """What is wrong with it, as a clause."""
+
+
+def check_golds(golds: Sequence[str | Gold]) -> list[Finding]:
+    """Start a verifier and return those reference answers that are not read whole."""
+    with Verifier() as verifier:
+        return verifier.check_golds(golds)
 
 
 class _Server:

@@ -17,6 +17,7 @@ from sympy import UnevaluatedExpr
 from maspo.rewards.extract import boxed_text
 from maspo.rewards.layer.equality import judge
 from maspo.rewards.layer.reading import Reading, read_answer
+from maspo.rewards.layer.rules import VERIFIERS
 from maspo.rewards.reading import parse_isolated, patch_math_verify, read
 from maspo.rewards.rules import bare_number, compare_with_tolerance, has_rules, spell_out
 from maspo.rewards.verdict import Gold, Job, Outcome, Verdict
@@ -39,7 +40,26 @@ def be_quiet() -> None:
 
 def check(job: Job, rules: frozenset[str]) -> Verdict:
     """Judge one job by the rules of the layer, or as math-verify alone where there are none."""
+    if job.only_gold:
+        return check_gold(job.gold, rules or VERIFIERS["extended"])
     return check_by_rules(job, rules) if rules else check_plainly(job)
+
+
+def check_gold(gold: Gold, rules: frozenset[str]) -> Verdict:
+    """Return CORRECT where a reference answer is read whole, else ERROR with what is wrong with it."""
+    try:
+        found = _read_gold(gold.answer, rules)
+        if not found.letters:
+            return _error("nothing to compare with")
+        if found.unreadable:
+            return _error(
+                "does not parse: only an answer written with the same letters is accepted"
+            )
+        if found.lost:
+            return _error(f"read without {', '.join(sorted(found.lost))}")
+    except Exception as error:
+        return _error(repr(error))
+    return Verdict(outcome=Outcome.CORRECT, answer=found.text)
 
 
 def check_by_rules(job: Job, rules: frozenset[str]) -> Verdict:

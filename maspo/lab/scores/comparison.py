@@ -9,6 +9,7 @@ from typing import Any
 
 from maspo.evaluation.benchmarks import BENCHMARKS
 from maspo.evaluation.scores import compare, macro
+from maspo.lab.scores.chances import chances, sources
 from maspo.lab.scores.load import Run
 from maspo.lab.scores.published import Published
 
@@ -74,6 +75,8 @@ class Comparison:
     base: str
     differences: tuple[Row, ...]
     """Paired differences to the run called `base`."""
+    chances: tuple[str, ...]
+    """How likely each run is better than `base`, and what the scores vary with, in sentences."""
     details: tuple[Detail, ...]
     runs: tuple[Run, ...]
 
@@ -100,6 +103,10 @@ def compare_runs(runs: Sequence[Run], reference: Published | None = None) -> Com
         notes=tuple(notes),
         base=runs[0].label,
         differences=tuple(filter(None, (_difference(runs[0], run, names) for run in runs[1:]))),
+        chances=(
+            *(told for run in runs[1:] for told in _chances(runs[0], run, names)),
+            *(told for run in runs for told in sources(run)),
+        ),
         details=tuple(
             _detail(run, name) for name in names for run in runs if name in run.benchmarks
         ),
@@ -191,6 +198,12 @@ def _difference(base: Run, run: Run, names: Sequence[str]) -> Row | None:
     cells = [_pair(found["benchmarks"][n], k) if n in shared else None for n in names]
     average = _pair(found["macro"], k) if None not in cells else None
     return Row(label=run.label, k=k, cells=(*cells, average))
+
+
+def _chances(base: Run, run: Run, names: Sequence[str]) -> Iterable[str]:
+    if base.samples != run.samples:
+        return ()
+    return chances(base, run, [n for n in names if _same_problems([base, run], n, both=True)])
 
 
 def _detail(run: Run, name: str) -> Detail:

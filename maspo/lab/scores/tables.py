@@ -67,6 +67,7 @@ def markdown(comparison: Comparison) -> str:
         rows = _grid(comparison, comparison.differences, signed=True)
         parts += ["## Differences", _plain(told), rows]
     parts += ["## Behind the scores", _details(comparison)]
+    parts += ["\n".join(f"- {_plain(told)}" for told in comparison.chances)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from latex2sympy2_extended.math_normalization import NormalizationConfig, normalize_latex
 from math_verify import parser
-from sympy import Expr, I
+from sympy import Basic, Expr, I
 
 from maspo.rewards.layer.spelling import respell
 from maspo.rewards.layer.units import Unit, read_unit
@@ -252,6 +252,16 @@ class Reading:
         return self.value is None and any(
             part.value is None and not part.is_words for part in parts
         )
+
+    @property
+    def lost(self) -> frozenset[str]:
+        """The letters of it that what math-verify's parser made of it does not have."""
+        if self.is_words or self.choice or self.elements or not isinstance(self.value, Basic):
+            return frozenset()
+        bare = re.sub(r"\\[a-zA-Z]+", " ", _GROUP.sub(" ", self.measured[0]))
+        written = set(re.findall(r"[a-zA-Z]", bare)) - set("eid")
+        held = str(self.value).lower()
+        return frozenset(letter for letter in written if letter.lower() not in held)
 
     @cached_property
     def number(self) -> Any:
