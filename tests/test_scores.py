@@ -1,6 +1,7 @@
 """The scores of benchmarks: by hand, and by enumeration of all subsets."""
 
 import json
+from collections import Counter
 from itertools import combinations
 
 import pytest
@@ -60,12 +61,21 @@ def test_correct_answers_vote_as_one_and_a_tie_is_drawn_by_lot():
     assert judged("a", "uuuc").majority(4) == 1.0
 
 
+def test_wrong_answers_of_one_value_vote_as_one_however_they_are_written():
+    fields = {"problem_id": "a", "tokens": (1,) * 5, "finish": ("stop",) * 5}
+    outcomes = ("correct",) * 2 + ("wrong",) * 3
+    for written in (("0.5",) * 3, ("0.5", "1/2", r"\frac{1}{2}"), (r"\dfrac{2}{4}", "0.50", ".5")):
+        one = Judged(outcomes=outcomes, extracted=("7", "7.0", *written), **fields)
+        assert one.majority(5) == 0.0
+
+
 def test_one_problem_and_a_benchmark_where_every_sample_failed():
     alone = benchmark_scores([judged("a", "c1")])
     assert alone["metrics"]["avg@2"] == {"value": 0.5, "low": None, "high": None}
     failed = benchmark_scores([judged("a", "ee"), judged("b", "ee")])
     assert failed["outcomes"]["error"] == 4
-    assert set(map(tuple, (e.values() for e in failed["metrics"].values()))) == {(0.0, 0.0, 0.0)}
+    for estimate in failed["metrics"].values():
+        assert estimate["value"] == estimate["low"] == 0.0 < estimate["high"]
     both = macro({"alone": alone, "failed": failed})
     assert both["metrics"]["avg@2"] == {"value": 0.25, "low": None, "high": None}
 
@@ -76,8 +86,17 @@ def test_the_macro_average_gives_each_benchmark_the_same_weight():
     assert found["benchmarks"] == ["small", "large"] and found["samples"] == 2
     assert found["metrics"]["avg@2"]["value"] == 0.5
     assert found["metrics"]["pass@2"]["value"] == (0.5 + 1) / 2
-    # Only `small` varies: its mean is 0, 1/2 or 1, and half of that is added to 1/4.
-    assert (found["metrics"]["avg@2"]["low"], found["metrics"]["avg@2"]["high"]) == (0.25, 0.75)
+    # Resampled with a problem of 0 and one of 1: two of {0, 0, 1, 1}, eight of {0, 1, 8 times 1/2}.
+    sums = {0.0: 1.0}
+    for size, draw in [(4, {0.0: 0.5, 1.0: 0.5})] * 2 + [(16, {0.0: 0.1, 0.5: 0.8, 1.0: 0.1})] * 8:
+        grown = Counter()
+        for total, chance in sums.items():
+            for value, weight in draw.items():
+                grown[total + value / size] += chance * weight
+        sums = grown
+    below = [v for v in sorted(sums) if sum(w for u, w in sums.items() if u <= v) < 0.025]
+    assert found["metrics"]["avg@2"]["low"] == min(v for v in sums if v > below[-1])
+    assert found["metrics"]["avg@2"]["high"] == 1 - found["metrics"]["avg@2"]["low"]
     assert found["pass_curve"]["1"] == found["metrics"]["avg@2"]
 
 

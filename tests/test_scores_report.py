@@ -52,8 +52,8 @@ def test_the_table_holds_the_figures_and_marks_the_best(tmp_path):
         "MASPO": [(True, True), (True, True), (True, True)],
     }
     assert found.notes == ()
-    # Of the three shares 2/4, 0, 1/4 the mean of a resample is 0 once in 27, 1/2 once in 27.
-    assert interval(found.rows[0].cells[0][0]) == "[0.0, 50.0]"
+    # Three of 1/2, 0, 1/4 and the imagined 0 and 1: a sum of 0 has 8/125, one from 5/2 on 4/125.
+    assert interval(found.rows[0].cells[0][0]) == "[0.0, 83.3]"
 
 
 def test_differences_are_paired_with_the_first_run(tmp_path):
@@ -63,7 +63,11 @@ def test_differences_are_paired_with_the_first_run(tmp_path):
     assert [number(f, signed=True) for f in row.cells[0]] == ["+16.7", "0.0"]
     assert [number(f, signed=True) for f in row.cells[1]] == ["0.0", "0.0"]  # +1/4 and -1/4
     assert [number(f, signed=True) for f in row.cells[2]] == ["+8.3", "0.0"]
-    assert "\N{MINUS SIGN}25.0, +25.0]" in markdown(found)
+    # Two of +1/4, -1/4 and the imagined -1 and 1: both ends have 1/16.
+    text = markdown(found)
+    assert "\N{MINUS SIGN}100.0, +100.0]" in text
+    assert "MASPO has a higher avg@4 than GRPO with probability: aime24 0." in text
+    assert "The variance of MASPO's avg@4 comes from problems / samples: aime24" in text
 
 
 def test_rows_of_another_k_are_told_apart_and_not_compared(tmp_path):

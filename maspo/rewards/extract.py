@@ -80,7 +80,8 @@ def same_value(answer: str) -> str:
     Numbers in any spelling of `compare_numbers`; of everything else the text without its layout.
     """
     bare = _LAYOUT.sub("", answer).rstrip(".,;")
-    value = _value(bare.replace("{,}", ",").replace("dfrac", "frac").replace("tfrac", "frac"))
+    bare = f"0{bare}" if bare.startswith(".") else bare
+    value = _value(bare.replace("{,}", ","))
     return bare if value is None else str(value)
 
 
