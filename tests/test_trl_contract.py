@@ -20,6 +20,7 @@ from datasets import Dataset  # noqa: E402
 
 from maspo.engines.trl import SUPPORTED, MASPOConfig, MASPOTrainer  # noqa: E402
 from maspo.engines.trl.callbacks import CollapseWarning  # noqa: E402
+from maspo.engines.trl.names import FIELDS  # noqa: E402
 
 PROMPTS = [
     [{"role": "user", "content": f"{a}+{b}"}] for a, b in [(12, 34), (5, 61), (70, 8), (9, 9)]
@@ -250,9 +251,13 @@ def test_one_update_per_rollout_is_called_inert(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"epsilon": 0.3}, "epsilon belongs to TRL's own losses"),
-        ({"delta": 4.0}, "delta belongs to TRL's own losses"),
-        ({"loss_type": "cispo"}, "selects the normaliser"),
+        ({"epsilon": 0.3}, "where it is epsilon_low and epsilon_high of GRPO"),
+        ({"delta": 4.0}, "delta belongs to TRL's own losses .* where it is cap"),
+        ({"importance_sampling_level": "sequence"}, "where it is level of GSPO"),
+        ({"sapo_temperature_pos": 2.0}, "where it is tau_pos of SAPO"),
+        ({"vespo_lambda_neg": 1.0}, "where it is lambda_neg of VESPO"),
+        ({"loss_type": "cispo"}, "give objective='cispo' in its place"),
+        ({"loss_type": "nonsense"}, "one of dapo, .* or bnpo: `objective` is the rest"),
         ({"updates_per_rollout": 4, "steps_per_generation": 4}, "give only one"),
         ({"objective": maspo.MASPO}, "objective is the class MASPO"),
         ({"updates_per_rollout": 0}, "updates_per_rollout must be at least 1, not 0"),
@@ -261,6 +266,19 @@ def test_one_update_per_rollout_is_called_inert(tmp_path):
 def test_settings_without_effect_are_refused(tmp_path, settings, message):
     with pytest.raises(maspo.InputError, match=message):
         MASPOConfig(output_dir=str(tmp_path), bf16=False, use_cpu=True, **settings)
+
+
+def test_where_a_setting_of_trl_is_said_to_be_there_is_one():
+    for name, ours in FIELDS.items():
+        assert hasattr(trl.GRPOConfig, name), name
+        fields, _, kind = ours.partition(" of ")
+        objective = maspo.make_objective((kind or "GRPO").lower())
+        assert all(hasattr(objective, field) for field in fields.split(" and ")), ours
+
+
+def test_an_objective_may_be_named(tmp_path):
+    args = MASPOConfig(output_dir=str(tmp_path), objective="maspo", bf16=False, use_cpu=True)  # type: ignore[arg-type]
+    assert args.objective == maspo.MASPO()
 
 
 def test_other_versions_of_trl_are_refused():

@@ -11,9 +11,9 @@ from trl import GRPOConfig
 from maspo.core.advantages import ADVANTAGES, ROLLOUT_ADVANTAGES
 from maspo.core.objective import Objective
 from maspo.engines.engine import refuse_owned
-from maspo.engines.trl.names import OWNED_BY_THE_OBJECTIVE, SUPPORTED
+from maspo.engines.trl.names import FIELDS, SUPPORTED
 from maspo.errors import InputError, unknown
-from maspo.objectives import MASPO, as_objective
+from maspo.objectives import MASPO, OBJECTIVES, as_objective
 from maspo.objectives.advice import INERT, partial_batch
 
 LOSS_TYPES = {
@@ -112,12 +112,18 @@ class MASPOConfig(GRPOConfig):
             self.loss_type = default_of("loss_type") if own is None else LOSS_TYPES[own]
 
     def _refuse_settings_without_effect(self) -> None:
-        owned = ((name, getattr(self, name), default_of(name)) for name in OWNED_BY_THE_OBJECTIVE)
-        refuse_owned(SUPPORTED, owned, f"on the objective: {self.objective}")
+        for name, ours in FIELDS.items():
+            setting = (name, getattr(self, name), default_of(name))
+            refuse_owned(SUPPORTED, [setting], f"on the objective, where it is {ours}")
         if self.loss_type not in (*LOSS_TYPES.values(), "bnpo"):
+            cure = (
+                f"give objective={self.loss_type!r} in its place"
+                if self.loss_type in OBJECTIVES
+                else "`objective` is the rest"
+            )
             raise InputError(
-                f"loss_type={self.loss_type!r} names an objective; here it selects the normaliser, "
-                f"one of {', '.join(LOSS_TYPES.values())} or bnpo, and `objective` the rest"
+                f"loss_type={self.loss_type!r} is no normaliser, which is all that it selects here, "
+                f"one of {', '.join(LOSS_TYPES.values())} or bnpo: {cure}"
             )
 
     def _choose_advantages(self) -> None:

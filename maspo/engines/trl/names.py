@@ -5,16 +5,18 @@ from maspo.engines.engine import Supported
 SUPPORTED = Supported(title="TRL", package="trl", window=">=1.16,<1.17")
 """The versions that the contract tests ran on."""
 
-OWNED_BY_THE_OBJECTIVE = (
-    "epsilon",
-    "epsilon_high",
-    "delta",
-    "importance_sampling_level",
-    "sapo_temperature_pos",
-    "sapo_temperature_neg",
-    "vespo_k_pos",
-    "vespo_lambda_pos",
-    "vespo_k_neg",
-    "vespo_lambda_neg",
-)
-"""Settings of TRL's own losses: with an objective in their place they would do nothing."""
+FIELDS = {
+    "epsilon": "epsilon_low and epsilon_high of GRPO",
+    "epsilon_high": "epsilon_high of GRPO",
+    "delta": "cap",
+    "importance_sampling_level": "level of GSPO",
+    "sapo_temperature_pos": "tau_pos of SAPO",
+    "sapo_temperature_neg": "tau_neg of SAPO",
+    "vespo_k_pos": "k_pos of VESPO",
+    "vespo_lambda_pos": "lambda_pos of VESPO",
+    "vespo_k_neg": "k_neg of VESPO",
+    "vespo_lambda_neg": "lambda_neg of VESPO",
+}
+"""Settings of TRL's own losses, which an objective in their place would leave idle: where ours are."""
+
+OWNED_BY_THE_OBJECTIVE = tuple(FIELDS)
