@@ -25,6 +25,8 @@ from maspo.lab.run.folder import RunFolder
 from maspo.lab.run.resume import claimed, cut_metrics
 from maspo.models import load_model
 from maspo.recipes import parse_recipe
+from maspo.rewards import RewardSet
+from maspo.rewards.function_reward import FunctionReward, FunctionSpec
 
 REPOSITORY = Path(maspo.__file__).parents[1]
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
@@ -56,19 +58,24 @@ def recipe(training=None, **rest):
 def lengths(prompts, completions, **_):
     """Reward that differs between completions and prompts, from no verifier."""
     return [
-        float(len(c[-1]["content"]) % 5 + len(p[-1]["content"]) % 3)
+        float(sum(map(ord, c[-1]["content"])) % 5 + len(p[-1]["content"]) % 3)
         for p, c in zip(prompts, completions, strict=True)
     ]
 
 
-def run(chosen, folder, *, resume=None, stop_after=None):
+def by(function):
+    """Make the rewards of a recipe whose only reward is a function."""
+    return RewardSet([FunctionReward(function, "f")], [FunctionSpec(source="tests:f")])
+
+
+def run(chosen, folder, *, resume=None, stop_after=None, **more):
     """Train in this process; give the lines of the log without clocks, and the weights."""
     model, tokenizer = load_model("embedded")
     problems = load_problems("arithmetic", limit=chosen.data.limit)
     lines, asked = [], count(1)  # asked once a step
     done = train(
-        chosen, model, tokenizer, problems, lengths, folder, lines.append, resume=resume,
-        stop=lambda: next(asked) == stop_after,
+        chosen, model, tokenizer, problems, by(lengths), folder, lines.append, resume=resume,
+        stop=lambda: next(asked) == stop_after, **more,
     )  # fmt: skip
     rows = [{k: v for k, v in line.items() if not k.endswith(CLOCKS)} for line in lines]
     return rows, {name: tensor.clone() for name, tensor in done.model.state_dict().items()}
@@ -125,12 +132,12 @@ def test_the_data_order_of_later_epochs_is_not_that_of_the_first(tmp_path):
 
     model, tokenizer = load_model("embedded")
     problems = load_problems("arithmetic", limit=chosen.data.limit)
-    train(chosen, model, tokenizer, problems, spy, tmp_path, lambda line: None)
+    train(chosen, model, tokenizer, problems, by(spy), tmp_path, lambda line: None)
     assert len(seen) == 6 and all(one != other for one, other in pairwise(seen))
     whole, seen[:] = list(seen), []
     model, tokenizer = load_model("embedded")
     train(
-        chosen, model, tokenizer, problems, spy, tmp_path, lambda line: None,
+        chosen, model, tokenizer, problems, by(spy), tmp_path, lambda line: None,
         resume=tmp_path / "checkpoint-3",
     )  # fmt: skip
     assert seen == whole[3:]
