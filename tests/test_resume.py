@@ -338,7 +338,7 @@ def test_a_run_with_another_recipe_is_not_continued(tmp_path):
 
 def test_the_second_signal_ends_the_run_at_once(tmp_path):
     out = tmp_path / "out"
-    process = begin(out, "--set", "rollout.max_completion_tokens=2000")
+    process = begin(out, "--set", "rollout.max_completion_tokens=480")
     while not (out / "evaluations" / "before" / "scores.json").exists():
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
