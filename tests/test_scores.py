@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -139,3 +140,10 @@ def test_what_cannot_be_compared_is_refused():
         compare({"set": four}, {"set": benchmark_scores(SET[:3])})
     with pytest.raises(InputError, match="cannot pair benchmarks x with y"):
         compare({"x": four}, {"y": four})
+
+
+def test_the_mean_score_is_over_the_samples_that_have_one():
+    one, other = judged("a", "cc"), judged("b", "cc")
+    assert benchmark_scores([one, other])["score"] is None
+    scored = [replace(one, scores=(0.5, None)), replace(other, scores=(1.0, 0.75))]
+    assert benchmark_scores(scored)["score"] == 0.75

@@ -31,6 +31,8 @@ class Judged:
     """The answer the verifier found in each sample, as text; None where there is none."""
     tokens: tuple[int, ...]
     finish: tuple[str, ...]
+    scores: tuple[float | None, ...] = ()
+    """The weighted sum of the rewards of each sample, None where none has one; empty without rewards."""
 
     @property
     def correct(self) -> int:
@@ -52,7 +54,8 @@ def benchmark_scores(judged: Sequence[Judged]) -> dict[str, Any]:
     Returns plain data for JSON: `problems`, `samples` (n), `metrics` (`avg@n`, `pass@n`, `maj@n`),
     `pass_curve` (pass@k for every k from 1 to n, keyed by k as text), `mean_tokens`, `truncated`
     (share of samples that met the length limit), `outcomes` (counts), `correct` (samples by
-    problem) and `majority` (maj@n by problem). An estimate is `{"value", "low", "high"}` with a 95%
+    problem), `majority` (maj@n by problem) and `score` (the mean weighted sum of the rewards, over the
+    samples that have one; None without any). An estimate is `{"value", "low", "high"}` with a 95%
     interval over problems, null for a single problem. Raises InputError where there is no
     problem, an id comes twice, or the problems differ in their number of samples.
     """
@@ -71,7 +74,13 @@ def benchmark_scores(judged: Sequence[Judged]) -> dict[str, Any]:
         "outcomes": {str(outcome): counts[outcome] for outcome in Outcome},
         "correct": correct,
         "majority": majority,
+        "score": _mean_score(judged),
     }
+
+
+def _mean_score(judged: Sequence[Judged]) -> float | None:
+    found = [score for one in judged for score in one.scores if score is not None]
+    return sum(found) / len(found) if found else None
 
 
 def macro(scores: Mapping[str, Scores]) -> dict[str, Any]:

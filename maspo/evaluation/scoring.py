@@ -83,6 +83,7 @@ def _verdict_row(benchmark: str, sample: Sample, verdict: Verdict) -> dict[str, 
         "index": sample.index,
         "outcome": str(verdict.outcome),
         "extracted": verdict.answer,
+        "score": verdict.score,
     }
 
 
@@ -97,6 +98,7 @@ def _judged(
             extracted=tuple(verdict.answer for verdict in verdicts[part]),
             tokens=tuple(sample.tokens for sample in samples[part]),
             finish=tuple(sample.finish for sample in samples[part]),
+            scores=tuple(verdict.score for verdict in verdicts[part]),
         )
         for problem, part in zip(problems, parts, strict=True)
     ]

@@ -177,7 +177,7 @@ def _only(scores: Mapping[str, Any]) -> dict[str, Any]:
 
 def _figures(scores: Mapping[str, Any]) -> dict[str, Any]:
     found = scores["metrics"]
-    kept = ("problems", "samples", "mean_tokens", "truncated", "outcomes")
+    kept = ("problems", "samples", "mean_tokens", "truncated", "outcomes", "score")
     return {
         **{name: estimate["value"] for name, estimate in found.items()},
         "intervals": {
