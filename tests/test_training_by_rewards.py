@@ -6,6 +6,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from io import StringIO
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
@@ -129,9 +130,15 @@ def test_without_verdicts_the_threshold_counts_and_no_answers_are_needed(tmp_pat
     rows = [{"problem": row["problem"]} for row in SUMS]
     path = recipe(tmp_path, rows, [{"source": "mine.py:digits"}], threshold=0.13)
     run = train(path, "training.rollouts=1", out=tmp_path / "run")
-    for sample in lines_of(run / "samples" / "before.jsonl"):
-        count = sum(c.isdigit() for c in sample["text"])
-        assert (sample["outcome"] == "correct") is (count >= 13), sample
+    folder = run / "evaluations" / "before"
+    place = itemgetter("problem_id", "index")
+    texts = {place(row): row["text"] for row in lines_of(folder / "samples.jsonl")}
+    verdicts = lines_of(folder / "verdicts.jsonl")
+    assert len(verdicts) == len(texts) == 8
+    for row in verdicts:
+        count = sum(c.isdigit() for c in texts[place(row)])
+        assert row["score"] == count / 100
+        assert (row["outcome"] == "correct") is (count >= 13), row
 
 
 @needs_trl
