@@ -19,11 +19,11 @@ def begun(path, planned):
     return folder
 
 
-def pretend(folder, cell, score=0.5, *, rewards=(0.4, 0.5), before=0.4, seconds=10.0, recipe=None):
+def pretend(folder, trial, score=0.5, *, rewards=(0.4, 0.5), before=0.4, seconds=10.0, recipe=None):
     """Leave what a finished run leaves: a score after training and a reward for each rollout."""
-    place = folder.run_folder(cell)
+    place = folder.run_folder(trial)
     place.mkdir(parents=True)
-    recipe = recipe or folder.plan().recipe_of(cell)
+    recipe = recipe or folder.plan().recipe_of(trial)
     (place / "recipe.yaml").write_text(dump_recipe(recipe))
     sides = {"before": {"avg@8": before, "pass@8": 0.9}, "after": {"avg@8": score, "pass@8": 0.9}}
     summary = sides | {"total_seconds": seconds, "train_seconds": seconds / 2}
@@ -32,7 +32,7 @@ def pretend(folder, cell, score=0.5, *, rewards=(0.4, 0.5), before=0.4, seconds=
     (place / "provenance.json").write_text(json.dumps(origin))
     rows = []
     for reward in rewards:
-        for update in range(cell.updates):
+        for update in range(trial.updates):
             row = {"step": len(rows) + 1, "entropy": 0.1 + update, "maspo/gate_mean": 0.9}
             row |= {"grad_norm": 1.0} | ({} if update else {"reward": reward})
             rows.append(row)
@@ -42,8 +42,8 @@ def pretend(folder, cell, score=0.5, *, rewards=(0.4, 0.5), before=0.4, seconds=
 def pretend_all(folder, scores, **options):
     """Finish all runs; `scores` gives, by label, one score for each seed."""
     planned = folder.plan()
-    for cell in planned.cells():
-        pretend(folder, cell, scores[cell.entrant][planned.seeds.index(cell.seed)], **options)
+    for trial in planned.trials():
+        pretend(folder, trial, scores[trial.entrant][planned.seeds.index(trial.seed)], **options)
 
 
 def with_settings(recipe, **training):

@@ -77,11 +77,11 @@ def test_labels_beside_curves_are_short_and_differ():
 def test_runs_of_a_seed_differ_in_the_objective_alone():
     """Even Dr. GRPO, whose paper has other advantages and another reduction, takes what all take."""
     found = plan("grpo,dr_grpo,gspo,maspo", updates=(1, 4, 16))
-    assert len(found.cells()) == 2 * 3 * 4 == len({cell.name for cell in found.cells()})
+    assert len(found.trials()) == 2 * 3 * 4 == len({trial.name for trial in found.trials()})
     for seed in (1, 2):
         for updates in (1, 4, 16):
-            cells = [c for c in found.cells() if (c.seed, c.updates) == (seed, updates)]
-            dumps = [found.recipe_of(cell).model_dump() for cell in cells]
+            trials = [c for c in found.trials() if (c.seed, c.updates) == (seed, updates)]
+            dumps = [found.recipe_of(trial).model_dump() for trial in trials]
             assert [d.pop("objective")["name"] for d in dumps] == found.labels
             assert all(dump == dumps[0] for dump in dumps)
             assert dumps[0]["seed"] == seed
@@ -117,10 +117,10 @@ def test_advantages_and_reduction_are_the_recipes_or_the_first_objectives():
 
 def test_any_other_difference_is_refused():
     found = plan()
-    recipes = {cell.name: found.recipe_of(cell) for cell in found.cells()}
+    recipes = {trial.name: found.recipe_of(trial) for trial in found.trials()}
     keys = check_fairness(recipes)
     assert list(keys.values()) == [(), ("objective",)] * 2
-    name = found.cells()[1].name
+    name = found.trials()[1].name
     odd = recipes | {name: with_settings(recipes[name], learning_rate=1e-3, kl=0.1)}
     with pytest.raises(InputError, match=re.escape(f"{name} differs in training.kl, training.lea")):
         check_fairness(odd)
@@ -131,17 +131,17 @@ def test_any_other_difference_is_refused():
 def test_recipes_that_ran_are_compared_and_not_those_that_were_planned(tmp_path):
     found = plan()
     folder = begun(tmp_path / "race", found)
-    for cell in found.cells():
-        recipe = found.recipe_of(cell)
-        odd = cell.seed == 2 and cell.entrant == "grpo"
-        pretend(folder, cell, recipe=with_settings(recipe, max_grad_norm=9.0) if odd else recipe)
+    for trial in found.trials():
+        recipe = found.recipe_of(trial)
+        odd = trial.seed == 2 and trial.entrant == "grpo"
+        pretend(folder, trial, recipe=with_settings(recipe, max_grad_norm=9.0) if odd else recipe)
     with pytest.raises(InputError, match=r"not fair: .*seed2 differs in training\.max_grad_norm"):
         analyse(folder)
 
 
 def test_a_race_cut_short_has_the_same_seeds_of_all():
-    cells = plan("grpo,sapo,maspo", seeds=3, updates=(1, 4)).cells()
-    assert [cell.seed for cell in cells] == [1] * 6 + [2] * 6 + [3] * 6
+    trials = plan("grpo,sapo,maspo", seeds=3, updates=(1, 4)).trials()
+    assert [trial.seed for trial in trials] == [1] * 6 + [2] * 6 + [3] * 6
 
 
 @pytest.mark.parametrize(
@@ -211,16 +211,16 @@ def test_a_failed_process_says_why():
 def test_no_run_is_started_that_would_overrun_the_budget(tmp_path):
     found = plan("grpo,sapo,maspo")
     folder = begun(tmp_path / "race", found)
-    for cell, seconds in zip(found.cells(), (90, 100, 4000), strict=False):
-        pretend(folder, cell, seconds=seconds)
+    for trial, seconds in zip(found.trials(), (90, 100, 4000), strict=False):
+        pretend(folder, trial, seconds=seconds)
     with (tmp_path / "shown").open("w") as file:
         screen = Screen(Console(file=file, width=200))
         runner = Runner(found, folder, screen, parallel=2, threads=1, budget=99)
-        runner("race", found.cells())
-        rest = [c for c in found.cells() if not folder.finished(c)]
+        runner.run("race", found.trials())
+        rest = [c for c in found.trials() if not folder.finished(c)]
         assert runner.typical(rest[0]) == 100 and runner.time_left(rest) == 150
     assert "3 of 6 runs were not started" in (tmp_path / "shown").read_text()
-    assert not any(folder.log(cell).exists() for cell in rest)
+    assert not any(folder.log(trial).exists() for trial in rest)
     analysis = analyse(folder)
     assert [line.missing for line in analysis.groups[0].lines] == [(2,)] * 3
     assert "4 updates per rollout, seed 2 was not run: all objectives." in analysis.notes
@@ -242,10 +242,10 @@ def test_the_figures_are_those_of_the_runs(tmp_path):
     analysis = analyse(race(tmp_path, rewards=[0.4, 0.5, 0.6, 0.6]))
     grpo, sapo, maspo = analysis.groups[0].lines
     assert grpo.score.value == pytest.approx(0.504) and grpo.iqm.value == pytest.approx(1.51 / 3)
-    assert grpo.comparison is None and grpo.verdict is None
+    assert grpo.comparison is None and grpo.conclusion is None
     assert maspo.comparison.difference.value == pytest.approx(0.104)
     assert maspo.comparison.improvement.value == 1.0
-    assert maspo.verdict.finding == "better" and sapo.verdict.finding == "none"
+    assert maspo.conclusion.finding == "better" and sapo.conclusion.finding == "none"
     assert headline(analysis) == (
         "3 objectives on quickstart, 5 seeds: 1 better than grpo, the rest not told apart"
     )
@@ -262,8 +262,8 @@ def test_the_figures_are_those_of_the_runs(tmp_path):
 
 def test_failed_and_collapsed_runs_are_told_and_forbid_claims(tmp_path):
     folder = race(tmp_path)
-    cells = {(cell.entrant, cell.seed): cell for cell in folder.plan().cells()}
-    gone, fallen = cells["maspo", 3], cells["sapo", 2]
+    trials = {(trial.entrant, trial.seed): trial for trial in folder.plan().trials()}
+    gone, fallen = trials["maspo", 3], trials["sapo", 2]
     for file in ("summary.json", "metrics.jsonl"):
         (folder.run_folder(gone) / file).unlink()
     folder.note_failure(gone, "exit code 1: <b>out of memory</b>")
@@ -273,7 +273,7 @@ def test_failed_and_collapsed_runs_are_told_and_forbid_claims(tmp_path):
     analysis = analyse(folder)
     _, sapo, maspo = analysis.groups[0].lines
     assert maspo.failed == {3: "exit code 1: <b>out of memory</b>"} and maspo.comparison.seeds == 4
-    assert maspo.verdict.finding == "none" and "1 run has no score" in maspo.verdict.text
+    assert maspo.conclusion.finding == "none" and "1 run has no score" in maspo.conclusion.text
     assert list(sapo.collapsed) == [2] and len(sapo.runs) == 5
     write_race(folder)
     text = (folder.path / "report.md").read_text()
@@ -285,9 +285,9 @@ def test_failed_and_collapsed_runs_are_told_and_forbid_claims(tmp_path):
 def test_runs_that_did_not_begin_alike_are_told(tmp_path):
     found = plan(seeds=2)
     folder = begun(tmp_path / "race", found)
-    for cell in found.cells():
-        odd = cell.seed == 2 and cell.entrant == MASPO
-        pretend(folder, cell, rewards=(0.3 if odd else 0.4, 0.5))
+    for trial in found.trials():
+        odd = trial.seed == 2 and trial.entrant == MASPO
+        pretend(folder, trial, rewards=(0.3 if odd else 0.4, 0.5))
     [note] = [note for note in analyse(folder).notes if "alike" in note]
     assert note.startswith("The runs of seed 2 (4 updates) did not begin alike")
 
@@ -322,12 +322,12 @@ def test_each_objective_takes_the_rate_with_the_best_mean(tmp_path):
         "grpo": {1e-5: (0.4, 0.5), 1e-4: (0.5, 0.6), 1e-3: (0.9, 0.0)},
         "sapo": {1e-5: (0.5, 0.5), 1e-4: (0.5, 0.5), 1e-3: (0.9, None)},
     }
-    cells = found.tuning_cells()
-    assert len(cells) == 2 * 3 * 2 and {cell.seed for cell in cells} == {1001, 1002}
-    for cell in cells:
-        score = scores[cell.entrant][cell.learning_rate][cell.seed - 1001]
+    trials = found.tuning_trials()
+    assert len(trials) == 2 * 3 * 2 and {trial.seed for trial in trials} == {1001, 1002}
+    for trial in trials:
+        score = scores[trial.entrant][trial.learning_rate][trial.seed - 1001]
         if score is not None:
-            pretend(folder, cell, score)
+            pretend(folder, trial, score)
     # Of GRPO 0.55 beats 0.45; of SAPO two are equal, and the one with a failed run is out.
     rates = best_rates(tuning_scores(found, folder))
     assert rates == {("grpo", 4): 1e-4, ("sapo", 4): 1e-5}
@@ -335,12 +335,12 @@ def test_each_objective_takes_the_rate_with_the_best_mean(tmp_path):
     assert edge.startswith(
         "4 updates per rollout: sapo did best with the lowest learning rate tried, 1e-05"
     )
-    chosen = found.cells(rates)
+    chosen = found.trials(rates)
     assert {(c.entrant, c.learning_rate, c.seed) for c in chosen} == {
         (label, rate, seed) for (label, _), rate in rates.items() for seed in (1, 2)
     }
-    for cell in chosen:
-        pretend(folder, cell)
+    for trial in chosen:
+        pretend(folder, trial)
     analysis = analyse(folder)
     assert set(analysis.fairness.values()) == {(), ("objective", "training.learning_rate")}
     assert edge in analysis.notes
@@ -358,9 +358,9 @@ def test_each_objective_takes_the_rate_with_the_best_mean(tmp_path):
 
 def test_nothing_in_a_race_can_act_on_the_page(tmp_path):
     folder = race(tmp_path)
-    for cell, text in zip(folder.plan().cells(), HOSTILE, strict=False):
-        (folder.run_folder(cell) / "summary.json").unlink()
-        folder.note_failure(cell, text)
+    for trial, text in zip(folder.plan().trials(), HOSTILE, strict=False):
+        (folder.run_folder(trial) / "summary.json").unlink()
+        folder.note_failure(trial, text)
     write_race(folder)
     page = Page((folder.path / "report.html").read_text())
     assert page.tags.count("script") == 2 and not {"img", "iframe"} & set(page.tags)

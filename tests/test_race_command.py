@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from test_cli import TINY, run, settings
 
 import maspo
 from maspo.cli.app import app
+from maspo.cli.compare import ablate, compare
 from maspo.errors import InputError
 
 MASPO = "maspo:sigma_base=0.3,alpha=0"
@@ -31,7 +33,7 @@ def wait_for(condition, seconds=120):
 
 def finished(out):
     """Give the summaries of finished runs."""
-    found = out.glob("cells/*/summary.json")
+    found = out.glob("trials/*/summary.json")
     return [path for path in found if not path.with_name("unfinished.json").exists()]
 
 
@@ -105,15 +107,15 @@ def test_a_cell_is_the_run_that_its_recipe_gives_by_itself(raced, tmp_path):
     out, name = raced["out"], f"{SLUG}-u2-lr0.0001-seed2"
     done = run("train", out / "recipes" / f"{name}.yaml", "--out", "alone", folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    cell, alone = out / "cells" / name, tmp_path / "alone"
-    assert metrics(cell) == metrics(alone)
+    trial, alone = out / "trials" / name, tmp_path / "alone"
+    assert metrics(trial) == metrics(alone)
     for when in ("before", "after"):
         for name in ("samples", "verdicts"):
             part = f"evaluations/{when}/{name}.jsonl"
-            assert (cell / part).read_bytes() == (alone / part).read_bytes()
-    other = out / "cells" / "grpo-u2-lr0.0001-seed2"
-    assert metrics(cell)[0]["reward"] == metrics(other)[0]["reward"]
-    assert metrics(cell)[-1] != metrics(other)[-1], "the objective makes a difference"
+            assert (trial / part).read_bytes() == (alone / part).read_bytes()
+    other = out / "trials" / "grpo-u2-lr0.0001-seed2"
+    assert metrics(trial)[0]["reward"] == metrics(other)[0]["reward"]
+    assert metrics(trial)[-1] != metrics(other)[-1], "the objective makes a difference"
 
 
 def command(*words):
@@ -140,13 +142,21 @@ def test_a_race_in_which_everything_fails_ends_at_once(tmp_path):
         (["--objectives", "grpo,mapso"], "did you mean 'maspo'"),
         (["--updates-per-rollout", "1,x"], "--updates-per-rollout takes numbers"),
         (["--tune", "fast"], "--tune takes numbers"),
-        (["--parallel", "0"], "--parallel must be at least 1"),
+        (["--parallel", "0"], "parallel must be at least 1"),
     ],
 )
 def test_bad_options_get_one_sentence_and_leave_no_folder(tmp_path, words, message):
     with pytest.raises(InputError, match=message):
         command("compare", *words, "--out", tmp_path / "race")
     assert not (tmp_path / "race").exists()
+
+
+def test_an_ablation_has_the_options_of_a_comparison_but_for_the_objectives():
+    found = {name: signature(kind) for name, kind in (("compare", compare), ("ablate", ablate))}
+    theirs, ours = (list(found[name].parameters) for name in ("compare", "ablate"))
+    assert [name for name in theirs if name != "objectives"] == ours and "objectives" in theirs
+    with pytest.raises(InputError, match="--nodes is for --engine verl"):
+        command("ablate", "--nodes", "2")
 
 
 def test_an_ablation_names_its_parts(tmp_path, capsys):
@@ -162,4 +172,4 @@ def test_a_tuning_that_was_cut_short_starts_no_race(tmp_path, capsys):
     command("compare", "--objectives", "grpo,sapo", *words)
     shown = capsys.readouterr().out
     assert "8 runs of the tuning are left; the same command goes on" in shown
-    assert not list((tmp_path / "race" / "cells").iterdir())
+    assert not list((tmp_path / "race" / "trials").iterdir())

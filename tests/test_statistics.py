@@ -14,6 +14,7 @@ from maspo.lab.race.inference import (
     area,
     collapse,
     compared,
+    conclude,
     estimate,
     holm,
     improvement,
@@ -22,13 +23,12 @@ from maspo.lab.race.inference import (
     median_reached,
     reached,
     seeds_needed,
-    verdict,
 )
 
 
 def told(scores, base, *, adjusted=0.001, failed=0):
     found = compared(dict(enumerate(scores)), dict(enumerate(base)))
-    return verdict("maspo", "grpo", found, adjusted, failed)
+    return conclude("maspo", "grpo", found, adjusted, failed)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_equal_gaps_are_not_called_proof():
 
 
 def test_without_a_shared_seed_nothing_is_said():
-    assert "nothing can be said" in verdict("a", "b", None, None, 0).text
+    assert "nothing can be said" in conclude("a", "b", None, None, 0).text
 
 
 def test_claims_are_rarely_wrong():
@@ -222,5 +222,5 @@ def test_claims_are_rarely_wrong():
     for _ in range(races):
         one, base = rng.normal(0.5, 0.05, size=(2, 5)).tolist()
         found = compared(dict(enumerate(one)), dict(enumerate(base)))
-        claims += verdict("a", "b", found, found.p, 0).finding in ("better", "worse")
+        claims += conclude("a", "b", found, found.p, 0).finding in ("better", "worse")
     assert claims <= races * 0.05 + 3 * math.sqrt(races * 0.05 * 0.95)

@@ -64,6 +64,26 @@ def test_one_update_per_rollout_is_warned_of_and_refused_under_strict(tmp_path):
 
 
 @needs_verl
+def test_a_race_on_verl_is_checked_run_by_run_and_writes_nothing(tmp_path):
+    out = tmp_path / "race"
+    code, shown, errors = maspo(
+        "compare", "quickstart", "--objectives", "grpo,maspo:alpha=0.5", "--engine", "verl",
+        "--dry-run", "--updates-per-rollout", "2", "--seeds", "3", "--out", str(out),
+    )  # fmt: skip
+    assert code == 0, errors
+    assert "6 with verl: updates per rollout 2" in shown
+    assert shown.count("verl.trainer.main_ppo") == shown.count("checked    ") == 2
+    assert "policy_loss.objective={name:grpo}" in shown
+    assert "policy_loss.objective={name:maspo,alpha:0.5}" in shown
+    assert not out.exists()
+    code, _, errors = maspo(
+        "compare", "quickstart", "--objectives", "grpo,maspo_calibrated", "--engine", "verl",
+        "--dry-run", "--set", "training.micro_batch=8", "--out", str(out),
+    )  # fmt: skip
+    assert code == 2 and "MASPO" in errors and not out.exists()
+
+
+@needs_verl
 def test_doctor_and_data(tmp_path):
     code, shown, errors = maspo("doctor", "verl", "gsm8k-smollm2-cpu")
     assert code == 0, errors
@@ -81,13 +101,16 @@ def test_doctor_and_data(tmp_path):
         (["train", "--engine", "vrel"], "unknown engine 'vrel'; did you mean 'verl'"),
         (["train", "--nodes", "2"], "--nodes is for --engine verl"),
         (["train", "--dry-run"], "--dry-run is for --engine verl"),
+        (["compare", "--dry-run"], "--dry-run is for --engine verl"),
+        (["compare", "--engine", "vrel"], "unknown engine 'vrel'; did you mean 'verl'"),
+        (["compare", "--engine", "verl"], "a race reads the scores of its runs, which verl keeps"),
         (["doctor", "vrel"], "unknown engine 'vrel'; did you mean 'verl'"),
         (["train", "--engine", "verl", "--backend", "ddp"], "--backend must be one of"),
     ],
 )
 def test_wrong_words_are_one_sentence(words, message, tmp_path):
     plain = {"VERL_USE_EXTERNAL_MODULES": ""}
-    out = ["--out", str(tmp_path / "run")] if words[0] == "train" else []
+    out = ["--out", str(tmp_path / "run")] if words[0] != "doctor" else []
     code, _, errors = maspo(*words, *out, **plain)
     assert code == 2 and message in errors
 

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-import os
+import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from maspo.cli.options import RecipeName, Settings
+from maspo.cli.options import (
+    Backend,
+    DryRun,
+    EngineName,
+    Gpus,
+    Nodes,
+    RecipeName,
+    Sampler,
+    Settings,
+    Submit,
+)
 from maspo.cli.terminal import console, say
+from maspo.engines.engine import DEFAULT_ENGINE, Launch
 from maspo.errors import InputError
+from maspo.lab.objective_list import ABLATIONS, RIVALS
 
-if TYPE_CHECKING:
-    from maspo.lab.race.folder import RaceFolder
-    from maspo.lab.race.plan import Plan
-    from maspo.lab.race.runner import Runner
-
-
+Objectives = Annotated[
+    str,
+    typer.Option(
+        help="As grpo,maspo:sigma_base=0.3,alpha=0; the first is the baseline. "
+        "Without it MASPO and those of its paper.",
+        show_default=False,
+    ),
+]
 Seeds = Annotated[
     int, typer.Option(help="Runs of each objective, counted up from the recipe's seed.")
 ]
@@ -43,13 +57,7 @@ Out = Annotated[
 
 def compare(
     recipe: RecipeName = "quickstart",
-    objectives: Annotated[
-        str | None,
-        typer.Option(
-            help="As grpo,maspo:sigma_base=0.3,alpha=0; the first is the baseline. "
-            "Without it MASPO and those of its paper."
-        ),
-    ] = None,
+    objectives: Objectives = RIVALS,
     seeds: Seeds = 5,
     updates_per_rollout: Updates = None,
     parallel: Parallel = 1,
@@ -58,53 +66,19 @@ def compare(
     tune_seeds: TuneSeeds = 2,
     set_: Settings = None,
     out: Out = None,
+    engine: EngineName = DEFAULT_ENGINE,
+    nodes: Nodes = None,
+    gpus_per_node: Gpus = None,
+    backend: Backend = None,
+    rollout: Sampler = None,
+    submit: Submit = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Race objectives on one recipe: same start, data and seeds, only the objective differs."""
-    from maspo.lab.objective_list import RIVALS
-
-    _race(
-        objectives or RIVALS, recipe, seeds, updates_per_rollout, parallel, budget_minutes,
-        tune, tune_seeds, set_, out,
-    )  # fmt: skip
-
-
-def ablate(
-    recipe: RecipeName = "quickstart",
-    seeds: Seeds = 5,
-    updates_per_rollout: Updates = None,
-    parallel: Parallel = 1,
-    budget_minutes: Budget = None,
-    tune: Tune = None,
-    tune_seeds: TuneSeeds = 2,
-    set_: Settings = None,
-    out: Out = None,
-) -> None:
-    """Race MASPO against itself with one part changed at a time: mass, risk, softness, side, width."""
-    from maspo.lab.objective_list import ABLATIONS
-
-    _race(
-        ABLATIONS, recipe, seeds, updates_per_rollout, parallel, budget_minutes,
-        tune, tune_seeds, set_, out,
-    )  # fmt: skip
-
-
-def _race(
-    objectives: str,
-    recipe: str,
-    seeds: int,
-    updates: str | None,
-    parallel: int,
-    budget_minutes: float | None,
-    tune: str | None,
-    tune_seeds: int,
-    set_: list[str] | None,
-    out: str | None,
-) -> None:
     from maspo.lab.console import Screen
     from maspo.lab.race.folder import RaceFolder
     from maspo.lab.race.plan import make_plan
-    from maspo.lab.race.report import write_race
-    from maspo.lab.race.runner import Runner
+    from maspo.lab.race.rehearsal import rehearse
     from maspo.recipes import load_recipe
 
     chosen = load_recipe(recipe, set_ or [])
@@ -112,68 +86,47 @@ def _race(
         chosen,
         objectives,
         seeds=seeds,
-        updates=_numbers("--updates-per-rollout", updates, int),
+        updates=_numbers("--updates-per-rollout", updates_per_rollout, int),
         rates=_numbers("--tune", tune, float),
         tuning_seeds=tune_seeds,
+        engine=engine,
+        launch=Launch(
+            nodes=nodes,
+            gpus_per_node=gpus_per_node,
+            backend=backend,
+            rollout=rollout,
+            submit=submit,
+            dry_run=dry_run,
+        ),
     )
-    if parallel < 1:
-        raise InputError(f"--parallel must be at least 1, not {parallel}")
     folder = RaceFolder.choose(out, chosen.name)
-    threads = folder.open(plan, max(1, (os.cpu_count() or 1) // parallel))
-    introduce(plan, threads)
+    if dry_run:
+        rehearse(plan, folder, Screen(console))
+        return
+    from maspo.lab.race.race import run_race
+
     budget = None if budget_minutes is None else 60 * budget_minutes
-    runner = Runner(
-        plan, folder, Screen(console), parallel=parallel, threads=threads, budget=budget
-    )
-    with folder.claimed():
-        if not _carry_out(plan, folder, runner):
-            return
-    report = write_race(folder)
+    found = run_race(plan, folder, Screen(console), parallel=parallel, budget=budget)
+    if found is None:
+        return
     console.print()
-    for group in report.groups:
-        console.print(group.title, style="bold")
-        for one in group.verdicts:
+    for group in found.groups:
+        say(group.title, "bold")
+        for one in group.conclusions:
             say(one.text)
     console.print(f"\nreport [bold]{folder.path / 'report.html'}[/bold]", highlight=False)
 
 
-def _carry_out(plan: Plan, folder: RaceFolder, runner: Runner) -> bool:
-    """Tune, where that was asked for, and race; false where the tuning is not complete."""
-    from maspo.lab.race.tuning import best_rates, tuning_scores
-
-    rates = None
-    if plan.rates:
-        cells = plan.tuning_cells()
-        runner("tuning", cells)
-        left = [c for c in cells if not folder.finished(c) and c.name not in folder.failures()]
-        if left:
-            console.print(f"{len(left)} runs of the tuning are left; the same command goes on")
-            return False
-        rates = best_rates(tuning_scores(plan, folder))
-        for (label, count), rate in rates.items():
-            console.print(f"tuned      {label}, {count} updates: {rate:g}", highlight=False)
-    runner("race", plan.cells(rates))
-    return True
+def ablate(**options: Any) -> None:
+    """Race MASPO against itself with one part changed at a time: mass, risk, softness, side, width."""
+    compare(objectives=ABLATIONS, **options)
 
 
-def introduce(plan: Plan, threads: int) -> None:
-    """Say what the race is and why it is fair."""
-    from maspo.lab.race.plan import couplings, strangers
-
-    cells, training = plan.cells(), plan.recipe.training
-    tuning = f"{len(plan.tuning_cells())} to tune, then " if plan.rates else ""
-    lines = [
-        f"race       {', '.join(plan.labels)}; {plan.labels[0]} is the baseline",
-        f"runs       {tuning}{len(cells)}: updates per rollout {', '.join(map(str, plan.updates))}; "
-        f"seeds {', '.join(map(str, plan.seeds))}; {threads} threads each",
-        f"for all    advantages {training.advantages}, reduction {training.reduction}, learning rate "
-        + ("tuned" if plan.rates else f"{training.learning_rate:g} {training.schedule}"),
-        "proof      the recipes of one seed differ in objective"
-        + (" and learning rate alone" if plan.rates else " alone"),
-        *(f"note       {line}" for line in (*strangers(plan), *couplings(plan))),
-    ]
-    for line in lines:
-        say(line, "dim")
+_SHARED = inspect.signature(compare, eval_str=True)
+ablate.__signature__ = _SHARED.replace(  # its options are those of compare, but for the objectives
+    parameters=[p for name, p in _SHARED.parameters.items() if name != "objectives"]
+)
+ablate.__annotations__ = {name: p.annotation for name, p in ablate.__signature__.parameters.items()}
 
 
 def _numbers(option: str, text: str | None, kind: Callable[[str], Any]) -> list[Any]:

@@ -12,7 +12,7 @@ from maspo.evaluation.estimators import Estimate
 from maspo.lab.race import inference
 from maspo.lab.race.folder import RaceFolder, Result
 from maspo.lab.race.plan import Plan, check_fairness, couplings, strangers
-from maspo.lab.race.results import Analysis, Group, Line, Run
+from maspo.lab.race.results import Analysis, Group, Line, RunCurves
 from maspo.lab.race.tuning import best_rates, tuned_at_the_edge, tuning_scores
 from maspo.recipes import load_recipe
 
@@ -28,11 +28,11 @@ def analyse(folder: RaceFolder) -> Analysis:
     plan = folder.plan()
     tried = tuning_scores(plan, folder)
     rates = best_rates(tried) if plan.rates else None
-    results = [folder.result(cell) for cell in plan.cells(rates)]
+    results = [folder.result(trial) for trial in plan.trials(rates)]
     recipes = {
-        r.cell.name: load_recipe(str(folder.run_folder(r.cell) / "recipe.yaml"))
+        r.trial.name: load_recipe(str(folder.run_folder(r.trial) / "recipe.yaml"))
         for r in results
-        if (folder.run_folder(r.cell) / "recipe.yaml").exists()
+        if (folder.run_folder(r.trial) / "recipe.yaml").exists()
     }
     fairness = check_fairness(recipes, tuned=bool(plan.rates))
     groups = tuple(_group(plan, updates, results) for updates in plan.updates)
@@ -51,11 +51,11 @@ def analyse(folder: RaceFolder) -> Analysis:
 
 
 def _group(plan: Plan, updates: int, results: Sequence[Result]) -> Group:
-    mine = [result for result in results if result.cell.updates == updates]
-    runs: dict[str, list[Run]] = {label: [] for label in plan.labels}
+    mine = [result for result in results if result.trial.updates == updates]
+    runs: dict[str, list[RunCurves]] = {label: [] for label in plan.labels}
     for result in mine:
         if result.summary is not None:
-            runs[result.cell.entrant].append(Run.of(result, plan.recipe.completions))
+            runs[result.trial.entrant].append(RunCurves.of(result, plan.recipe.completions))
     threshold = _threshold(runs[plan.labels[0]])
     bare = [_line(plan, label, runs[label], mine, threshold) for label in plan.labels]
     before = [r.summary["before"][r.metric] for r in mine if r.summary]
@@ -67,7 +67,7 @@ def _group(plan: Plan, updates: int, results: Sequence[Result]) -> Group:
     )
 
 
-def _threshold(runs: Sequence[Run]) -> float | None:
+def _threshold(runs: Sequence[RunCurves]) -> float | None:
     rewards = [[reward for _, reward in run.rewards] for run in runs if run.rewards]
     if not rewards:
         return None
@@ -77,9 +77,9 @@ def _threshold(runs: Sequence[Run]) -> float | None:
 
 
 def _line(
-    plan: Plan, label: str, runs: list[Run], results: list[Result], threshold: float | None
+    plan: Plan, label: str, runs: list[RunCurves], results: list[Result], threshold: float | None
 ) -> Line:
-    mine = {r.cell.seed: r for r in results if r.cell.entrant == label}
+    mine = {r.trial.seed: r for r in results if r.trial.entrant == label}
     scores = [run.result.score for run in runs]
     areas = [run.area for run in runs if run.area is not None]
 
@@ -88,7 +88,7 @@ def _line(
 
     return Line(
         label=label,
-        learning_rate=next((r.cell.learning_rate for r in mine.values()), None),
+        learning_rate=next((r.trial.learning_rate for r in mine.values()), None),
         runs=tuple(runs),
         failed={seed: r.failure for seed, r in mine.items() if r.failure},
         missing=tuple(
@@ -101,7 +101,7 @@ def _line(
         area=estimated(inference.mean, areas),
         reached=() if threshold is None else tuple(run.reached(threshold) for run in runs),
         comparison=None,
-        verdict=None,
+        conclusion=None,
     )
 
 
@@ -113,8 +113,8 @@ def _judged(lines: list[Line]) -> Iterable[Line]:
     yield base
     for line, one, p in zip(others, found, adjusted, strict=True):
         failed = len(line.failed) + len(base.failed)
-        told = inference.verdict(line.label, base.label, one, p, failed)
-        yield replace(line, comparison=one, verdict=told)
+        told = inference.conclude(line.label, base.label, one, p, failed)
+        yield replace(line, comparison=one, conclusion=told)
 
 
 # --- what must be said ---------------------------------------------------------------------------
@@ -146,7 +146,7 @@ def _started_alike(results: Sequence[Result]) -> Iterable[str]:
             first.get("reward"),
             first.get("completions/mean_length"),
         )
-        starts.setdefault((result.cell.seed, result.cell.updates), set()).add(begun)
+        starts.setdefault((result.trial.seed, result.trial.updates), set()).add(begun)
     odd = [
         f"{seed} ({updates} updates)" for (seed, updates), found in starts.items() if len(found) > 1
     ]
@@ -158,7 +158,7 @@ def _started_alike(results: Sequence[Result]) -> Iterable[str]:
 
 
 def _origins(folder: RaceFolder, results: Sequence[Result]) -> Iterable[str]:
-    paths = [folder.run_folder(r.cell) / "provenance.json" for r in results if r.summary]
+    paths = [folder.run_folder(r.trial) / "provenance.json" for r in results if r.summary]
     origins = [files.read_json(path) for path in paths]
     for name, read in (
         ("commits", lambda o: o["commit"]),

@@ -14,7 +14,7 @@ from maspo import files
 from maspo.errors import InputError
 from maspo.evaluation.folder import RUN_PART
 from maspo.lab.provenance import FRAMEWORKS, provenance
-from maspo.lab.race.plan import Cell, Plan, fingerprint, recipe_text
+from maspo.lab.race.plan import Plan, Trial, fingerprint, recipe_text
 from maspo.lab.run import evaluations
 from maspo.lab.run.folder import RunFolder
 
@@ -29,7 +29,7 @@ FIXED = ("maspo", "torch", *FRAMEWORKS, "transformers")
 class Result:
     """What became of one run."""
 
-    cell: Cell
+    trial: Trial
     summary: dict[str, Any] | None = None
     """Of a finished run, its summary.json."""
     rows: tuple[dict[str, Any], ...] = ()
@@ -46,15 +46,15 @@ class Result:
 
     @property
     def metric(self) -> str:
-        """Name of that score."""
-        assert self.summary is not None
-        return next(key for key in self.summary["after"] if key.startswith("avg@"))
+        """Name of that score; of a run without one `score`."""
+        after = self.summary["after"] if self.summary else {}
+        return next((key for key in after if key.startswith("avg@")), "score")
 
 
 class RaceFolder:
     """A folder that holds one race and nothing else.
 
-    manifest.json (plan, fingerprint, threads, provenance), cells/<run>/ (run folders), recipes/ and
+    manifest.json (plan, fingerprint, threads, provenance), trials/<run>/ (run folders), recipes/ and
     logs/ (by run), failed.json (reasons by run); then report.html, report.md, results.json, plots/.
     """
 
@@ -88,7 +88,7 @@ class RaceFolder:
             raise InputError(
                 f"{self.path} already holds something that is no race; choose another --out"
             )
-        for part in ("cells", "recipes", "logs"):
+        for part in ("trials", "recipes", "logs"):
             (self.path / part).mkdir(parents=True)
         origin = provenance(plan.recipe.seed)
         made = {
@@ -125,33 +125,33 @@ class RaceFolder:
         """Read the plan."""
         return Plan.read(self.manifest["plan"])
 
-    def run_folder(self, cell: Cell) -> Path:
+    def run_folder(self, trial: Trial) -> Path:
         """Where a run is written."""
-        return self.path / "cells" / cell.name
+        return self.path / "trials" / trial.name
 
-    def log(self, cell: Cell) -> Path:
+    def log(self, trial: Trial) -> Path:
         """What a run said."""
-        return self.path / "logs" / f"{cell.name}.txt"
+        return self.path / "logs" / f"{trial.name}.txt"
 
-    def prepare(self, plan: Plan, cell: Cell) -> Path:
+    def prepare(self, plan: Plan, trial: Trial) -> Path:
         """Write the recipe of a run, make its folder ready, and give the recipe's path.
 
         A run that was interrupted goes on. A new one takes over the evaluation before training from
         another run of its seed, which is the same.
         """
-        place = self.run_folder(cell)
+        place = self.run_folder(trial)
         if not (place / RunFolder.UNFINISHED).exists():
             shutil.rmtree(place, ignore_errors=True)
-            scored = f"*-seed{cell.seed}/{BEFORE}/scores.json"
-            if known := next((self.path / "cells").glob(scored), None):
+            scored = f"*-seed{trial.seed}/{BEFORE}/scores.json"
+            if known := next((self.path / "trials").glob(scored), None):
                 shutil.copytree(known.parent, place / BEFORE)
-        path = self.path / "recipes" / f"{cell.name}.yaml"
-        files.write_text(path, recipe_text(plan, cell))
+        path = self.path / "recipes" / f"{trial.name}.yaml"
+        files.write_text(path, recipe_text(plan, trial))
         return path
 
-    def finished(self, cell: Cell) -> bool:
+    def finished(self, trial: Trial) -> bool:
         """Whether a run has its summary."""
-        place = self.run_folder(cell)
+        place = self.run_folder(trial)
         return (place / "summary.json").exists() and not (place / RunFolder.UNFINISHED).exists()
 
     def failures(self) -> dict[str, str]:
@@ -159,37 +159,37 @@ class RaceFolder:
         path = self.path / "failed.json"
         return files.read_json(path) if path.exists() else {}
 
-    def note_failure(self, cell: Cell, reason: str) -> None:
+    def note_failure(self, trial: Trial, reason: str) -> None:
         """Remember why a run failed."""
-        files.write_json(self.path / "failed.json", self.failures() | {cell.name: reason})
+        files.write_json(self.path / "failed.json", self.failures() | {trial.name: reason})
 
-    def forget_failures(self, cells: Iterable[Cell]) -> None:
+    def forget_failures(self, trials: Iterable[Trial]) -> None:
         """Forget why these runs failed, as they are done again."""
-        again = {cell.name for cell in cells}
+        again = {trial.name for trial in trials}
         kept = {name: why for name, why in self.failures().items() if name not in again}
         files.write_json(self.path / "failed.json", kept)
 
-    def steps(self, cell: Cell) -> int:
+    def steps(self, trial: Trial) -> int:
         """Count the optimizer steps that a run has logged."""
         try:
-            return (self.run_folder(cell) / "metrics.jsonl").read_bytes().count(b"\n")
+            return (self.run_folder(trial) / "metrics.jsonl").read_bytes().count(b"\n")
         except OSError:
             return 0
 
-    def seconds(self, cell: Cell) -> float:
+    def seconds(self, trial: Trial) -> float:
         """How long a finished run took."""
-        return self._summary(cell)["total_seconds"]
+        return self._summary(trial)["total_seconds"]
 
-    def _summary(self, cell: Cell) -> dict[str, Any]:
-        return files.read_json(self.run_folder(cell) / "summary.json")
+    def _summary(self, trial: Trial) -> dict[str, Any]:
+        return files.read_json(self.run_folder(trial) / "summary.json")
 
-    def result(self, cell: Cell) -> Result:
+    def result(self, trial: Trial) -> Result:
         """Read what became of a run."""
-        path = self.run_folder(cell) / "metrics.jsonl"
-        finished = self.finished(cell)
+        path = self.run_folder(trial) / "metrics.jsonl"
+        finished = self.finished(trial)
         return Result(
-            cell=cell,
-            summary=self._summary(cell) if finished else None,
+            trial=trial,
+            summary=self._summary(trial) if finished else None,
             rows=tuple(files.read_lines(path, torn=True)),
-            failure=None if finished else self.failures().get(cell.name),
+            failure=None if finished else self.failures().get(trial.name),
         )

@@ -92,7 +92,7 @@ def estimate(statistic: Callable[..., Any], *samples: Sequence[float], seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class PairedComparison:
     """An objective against the baseline on the seeds that both finished."""
 
     seeds: int
@@ -109,7 +109,7 @@ class Comparison:
     """Seeds for which an effect of the observed size would be seen 4 times in 5; None where unknown."""
 
 
-def compared(scores: Mapping[int, float], baseline: Mapping[int, float]) -> Comparison | None:
+def compared(scores: Mapping[int, float], baseline: Mapping[int, float]) -> PairedComparison | None:
     """Compare the scores of two objectives, each by seed; None where they share no seed."""
     shared = [seed for seed in baseline if seed in scores]
     if not shared:
@@ -118,7 +118,7 @@ def compared(scores: Mapping[int, float], baseline: Mapping[int, float]) -> Comp
     gaps = [a - b for a, b in zip(one, other, strict=True)]
     spread = float(np.std(gaps, ddof=1)) if len(gaps) > 1 else 0.0
     tested: Any = stats.ttest_1samp(gaps, 0) if spread > ROUNDING else None
-    return Comparison(
+    return PairedComparison(
         seeds=len(shared),
         difference=estimate(mean, gaps),
         iqm=estimate(interquartile_mean, gaps),
@@ -209,7 +209,7 @@ def collapse(rows: Sequence[Mapping[str, Any]]) -> str | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Conclusion:
     """What may be said of one objective."""
 
     finding: str
@@ -218,9 +218,9 @@ class Verdict:
     """The sentence."""
 
 
-def verdict(
-    label: str, baseline: str, found: Comparison | None, adjusted: float | None, failed: int
-) -> Verdict:
+def conclude(
+    label: str, baseline: str, found: PairedComparison | None, adjusted: float | None, failed: int
+) -> Conclusion:
     """Say of one objective what its comparison with the baseline carries, and no more.
 
     A difference is claimed only where there are three or more pairs, the bootstrap interval leaves
@@ -234,7 +234,7 @@ def verdict(
     """
     if found is None:
         text = f"{label}: no seed was finished by both it and {baseline}; nothing can be said."
-        return Verdict(finding="none", text=text)
+        return Conclusion(finding="none", text=text)
     change = found.difference
     low, high = change.low or 0.0, change.high or 0.0
     told = f"{label} against {baseline}: {points(change.value, 1)} points"
@@ -242,11 +242,11 @@ def verdict(
         told += f" (95% interval {interval(low, high, signed=True)}, {found.seeds} seeds)"
     finding, because = _finding(found, low, high, adjusted, failed)
     more = "" if finding in ("better", "worse") else _more(found)
-    return Verdict(finding=finding, text=f"{told}; {because}{more}.")
+    return Conclusion(finding=finding, text=f"{told}; {because}{more}.")
 
 
 def _finding(
-    found: Comparison, low: float, high: float, adjusted: float | None, failed: int
+    found: PairedComparison, low: float, high: float, adjusted: float | None, failed: int
 ) -> tuple[str, str]:
     if found.seeds < FEWEST:
         few = f"{found.seeds} seed" + ("s" if found.seeds > 1 else "")
@@ -267,7 +267,7 @@ def _finding(
     return better, f"{better} in this setting (adjusted t-test, p = {_p(adjusted)})"
 
 
-def _more(found: Comparison) -> str:
+def _more(found: PairedComparison) -> str:
     if found.needed is None or found.needed <= found.seeds:
         return ""
     return f"; an effect of this size would need roughly {found.needed} seeds"

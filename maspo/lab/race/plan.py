@@ -7,11 +7,12 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from maspo.core.advantages import DEFAULT_ADVANTAGES
 from maspo.core.reduction import DEFAULT_REDUCTION
+from maspo.engines.engine import DEFAULT_ENGINE, Launch, LaunchedEngine, engine_named
 from maspo.errors import InputError
 from maspo.lab.objective_list import Entrant, parse_entrants
 from maspo.objectives import make_objective
@@ -22,7 +23,7 @@ TUNING_SEED = 1001
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class Trial:
     """One run of a race."""
 
     entrant: str
@@ -57,23 +58,27 @@ class Plan:
     rates: tuple[float, ...] = ()
     """Learning rates to choose from for each entrant; none: all take the recipe's."""
     tuning_seeds: tuple[int, ...] = ()
+    engine: str = DEFAULT_ENGINE
+    """What trains all of them, by its name in `ENGINES`."""
+    launch: Launch = field(default_factory=Launch)
+    """How each run is started."""
 
     @property
     def labels(self) -> list[str]:
         """Labels of the entrants, the baseline first."""
         return [entrant.label for entrant in self.entrants]
 
-    def tuning_cells(self) -> list[Cell]:
+    def tuning_trials(self) -> list[Trial]:
         """List the runs that learning rates are chosen by, seed by seed."""
         return [
-            Cell(entrant=label, updates=updates, learning_rate=rate, seed=seed, tuning=True)
+            Trial(entrant=label, updates=updates, learning_rate=rate, seed=seed, tuning=True)
             for seed in self.tuning_seeds
             for rate in self.rates
             for updates in self.updates
             for label in self.labels
         ]
 
-    def cells(self, rates: dict[tuple[str, int], float] | None = None) -> list[Cell]:
+    def trials(self, rates: dict[tuple[str, int], float] | None = None) -> list[Trial]:
         """List the runs of the race, seed by seed, so that a race cut short stays fair.
 
         Args:
@@ -84,7 +89,7 @@ class Plan:
         if rates is None:
             rates = {(label, updates): rate for label in self.labels for updates in self.updates}
         return [
-            Cell(
+            Trial(
                 entrant=label,
                 updates=updates,
                 learning_rate=rates[label, updates],
@@ -96,17 +101,19 @@ class Plan:
             if (label, updates) in rates
         ]
 
-    def recipe_of(self, cell: Cell) -> Recipe:
+    def recipe_of(self, trial: Trial) -> Recipe:
         """Give the recipe of one run."""
         content = self.recipe.model_dump()
-        content["objective"] = next(e.settings for e in self.entrants if e.label == cell.entrant)
-        content["seed"] = cell.seed
-        content["training"]["learning_rate"] = cell.learning_rate
-        content["training"]["updates_per_rollout"] = cell.updates
-        completions = self.recipe.completions // cell.updates
-        micro = math.gcd(self.recipe.training.micro_batch, completions)
-        content["training"]["micro_batch"] = micro
+        content["objective"] = next(e.settings for e in self.entrants if e.label == trial.entrant)
+        content["seed"] = trial.seed
+        content["training"]["learning_rate"] = trial.learning_rate
+        content["training"]["updates_per_rollout"] = trial.updates
+        content["training"]["micro_batch"] = self.micro_batch(trial.updates)
         return parse_recipe(content)
+
+    def micro_batch(self, updates: int) -> int:
+        """Return the largest micro-batch within the recipe's that divides an update."""
+        return math.gcd(self.recipe.training.micro_batch, self.recipe.completions // updates)
 
     def describe(self) -> dict[str, Any]:
         """Give the plan as plain data, from which it can be made again."""
@@ -117,6 +124,8 @@ class Plan:
             "seeds": list(self.seeds),
             "rates": list(self.rates),
             "tuning_seeds": list(self.tuning_seeds),
+            "engine": self.engine,
+            "launch": self.launch.given(),
         }
 
     @classmethod
@@ -130,6 +139,8 @@ class Plan:
             seeds=tuple(content["seeds"]),
             rates=tuple(content["rates"]),
             tuning_seeds=tuple(content["tuning_seeds"]),
+            engine=content["engine"],
+            launch=Launch(**content["launch"]),
         )
 
 
@@ -146,13 +157,25 @@ def make_plan(
     updates: Sequence[int] = (),
     rates: Sequence[float] = (),
     tuning_seeds: int = 0,
+    engine: str = DEFAULT_ENGINE,
+    launch: Launch | None = None,
 ) -> Plan:
     """Plan a race of `objectives` (see `parse_entrants`) on a recipe.
 
     Seeds count up from the recipe's. Advantages and reduction are the recipe's, or else those of
-    the first objective, for all. Raises InputError where a run could not be made, or two objectives
-    are the same.
+    the first objective, for all. Raises InputError where a run could not be made, two objectives are
+    the same, or the engine has no use for a setting of `launch`.
     """
+    launch = launch or Launch()
+    trainer = engine_named(engine)
+    launch.check(trainer)
+    if isinstance(trainer, LaunchedEngine) and not launch.dry_run:
+        raise InputError(
+            f"a race reads the scores of its runs, which {trainer.supported.title} keeps in its own logs; "
+            "--dry-run checks the runs and prints their commands"
+        )
+    if recipe.evaluation is None:
+        raise InputError("a race compares scores after training: give the recipe an evaluation")
     if seeds < 1 or (rates and tuning_seeds < 1):
         raise InputError("a race needs at least one seed, and so does the tuning")
     if recipe.evaluation is None:
@@ -181,8 +204,10 @@ def make_plan(
         seeds=tuple(range(recipe.seed, recipe.seed + seeds)),
         rates=_distinct("learning rates", rates),
         tuning_seeds=tuple(range(TUNING_SEED, TUNING_SEED + tuning_seeds)) if rates else (),
+        engine=engine,
+        launch=launch,
     )
-    check_fairness({cell.name: plan.recipe_of(cell) for cell in plan.cells()})
+    check_fairness({trial.name: plan.recipe_of(trial) for trial in plan.trials()})
     return plan
 
 
@@ -262,7 +287,7 @@ def strangers(plan: Plan) -> list[str]:
 
 def couplings(plan: Plan) -> list[str]:
     """Name the objectives that couple the batch, with the part of an update that each run showed them."""
-    recipes = {cell.updates: plan.recipe_of(cell) for cell in plan.cells()}
+    recipes = {trial.updates: plan.recipe_of(trial) for trial in plan.trials()}
     parts = " and ".join(
         f"{recipe.training.micro_batch} of {recipe.completions_per_update} completions at "
         f"{updates} updates per rollout"
@@ -277,6 +302,6 @@ def couplings(plan: Plan) -> list[str]:
     ]
 
 
-def recipe_text(plan: Plan, cell: Cell) -> str:
+def recipe_text(plan: Plan, trial: Trial) -> str:
     """Write the recipe of one run as YAML."""
-    return dump_recipe(plan.recipe_of(cell))
+    return dump_recipe(plan.recipe_of(trial))

@@ -47,7 +47,7 @@ def results(analysis: Analysis) -> dict[str, Any]:
 
     def line(one: Line, updates: int) -> dict[str, Any]:
         runs = {
-            str(run.result.cell.seed): {
+            str(run.result.trial.seed): {
                 "score": run.result.score,
                 "reward_area": run.area,
                 "completions_to_threshold": reached,
@@ -65,7 +65,7 @@ def results(analysis: Analysis) -> dict[str, Any]:
             "iqm": one.iqm and asdict(one.iqm),
             "reward_area": one.area and asdict(one.area),
             "against_baseline": against,
-            "verdict": one.verdict and one.verdict.text,
+            "conclusion": one.conclusion and one.conclusion.text,
             "runs": runs,
             "failed": one.failed,
             "missing": list(one.missing),
@@ -98,7 +98,7 @@ def markdown(analysis: Analysis, manifest: dict[str, Any], figures: list[str]) -
     if analysis.notes:
         parts += ["To know before believing a figure:", _items(analysis.notes)]
     for group in analysis.groups:
-        parts += [f"## {group.title.capitalize()}", _items(one.text for one in group.verdicts)]
+        parts += [f"## {group.title.capitalize()}", _items(one.text for one in group.conclusions)]
         parts += [_table([list(HEADS), *_rows(analysis, group)]), legend(analysis, group)]
         if analysis.tried:
             parts += [_table(tuning(analysis, group)), tuned_on(analysis)]

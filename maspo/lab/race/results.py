@@ -12,13 +12,13 @@ from maspo.evaluation.estimators import Estimate
 from maspo.lab.formatting import running_mean, updates
 from maspo.lab.race import inference
 from maspo.lab.race.folder import Result
-from maspo.lab.race.inference import Comparison, Verdict
+from maspo.lab.race.inference import Conclusion, PairedComparison
 from maspo.lab.race.plan import Plan
 from maspo.lab.race.tuning import Tried
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class RunCurves:
     """A run with what can be read off its metrics."""
 
     result: Result
@@ -28,9 +28,9 @@ class Run:
     """By key of the metrics, the mean over each rollout's updates, `[rollouts]`."""
 
     @classmethod
-    def of(cls, result: Result, completions: int) -> Run:
+    def of(cls, result: Result, completions: int) -> RunCurves:
         """Gather the metrics of a run by rollout; a rollout is `completions` completions."""
-        updates = result.cell.updates
+        updates = result.trial.updates
         rollouts: dict[int, list[dict[str, Any]]] = {}
         for row in result.rows:
             rollouts.setdefault((row["step"] - 1) // updates, []).append(row)
@@ -78,7 +78,7 @@ class Line:
     label: str
     learning_rate: float | None
     """None where tuning left no rate."""
-    runs: tuple[Run, ...]
+    runs: tuple[RunCurves, ...]
     """Those that finished."""
     failed: dict[int, str]
     """Reason by seed."""
@@ -89,19 +89,21 @@ class Line:
     area: Estimate | None
     reached: tuple[float | None, ...]
     """Completions to the threshold, by run."""
-    comparison: Comparison | None
+    comparison: PairedComparison | None
     """With the baseline; None for itself and without shared seeds."""
-    verdict: Verdict | None
+    conclusion: Conclusion | None
 
     @property
     def scores(self) -> dict[int, float]:
         """Score by seed."""
-        return {r.result.cell.seed: r.result.score for r in self.runs if r.result.score is not None}
+        return {
+            r.result.trial.seed: r.result.score for r in self.runs if r.result.score is not None
+        }
 
     @property
     def collapsed(self) -> dict[int, str]:
         """Reason by seed, of the finished runs."""
-        found = {run.result.cell.seed: run.collapse for run in self.runs}
+        found = {run.result.trial.seed: run.collapse for run in self.runs}
         return {seed: reason for seed, reason in found.items() if reason}
 
     def curve(self, key: str) -> tuple[list[int], list[float], list[float]] | None:
@@ -135,9 +137,9 @@ class Group:
         return updates(self.updates)
 
     @property
-    def verdicts(self) -> list[Verdict]:
+    def conclusions(self) -> list[Conclusion]:
         """What is said of each objective but the baseline."""
-        return [line.verdict for line in self.lines if line.verdict]
+        return [line.conclusion for line in self.lines if line.conclusion]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,11 +162,11 @@ class Analysis:
         """Label of the baseline."""
         return self.plan.labels[0]
 
-    def claims(self) -> list[Verdict]:
-        """Give the verdicts that claim something, or hint at it, group by group."""
+    def claims(self) -> list[Conclusion]:
+        """Give the conclusions that claim something, or hint at it, group by group."""
         return [
             replace(one, text=f"{group.title}: {one.text}") if len(self.groups) > 1 else one
             for group in self.groups
-            for one in group.verdicts
+            for one in group.conclusions
             if one.finding != "none"
         ]

@@ -20,7 +20,7 @@ from maspo.errors import InputError
 from maspo.lab.console import Screen
 from maspo.lab.formatting import duration, percent
 from maspo.lab.race.folder import RaceFolder
-from maspo.lab.race.plan import Cell, Plan
+from maspo.lab.race.plan import Plan, Trial
 
 POLL = 0.3
 """Seconds between two looks at the running processes."""
@@ -28,13 +28,13 @@ POLL = 0.3
 
 @dataclass(kw_only=True)
 class _Running:
-    cell: Cell
+    trial: Trial
     process: subprocess.Popen[bytes]
     started: float = field(default_factory=time.monotonic)
 
 
 class Runner:
-    """Runs cells of a race in processes of their own."""
+    """Runs trials of a race in processes of their own."""
 
     def __init__(
         self,
@@ -60,19 +60,19 @@ class Runner:
         self.running: list[_Running] = []
         self.seconds: dict[int, list[float]] = {}
 
-    def __call__(self, what: str, cells: Sequence[Cell]) -> None:
-        """Do those of `cells` that are not finished, in their order, as far as the budget allows.
+    def run(self, what: str, trials: Sequence[Trial]) -> None:
+        """Do those of `trials` that are not finished, in their order, as far as the budget allows.
 
         A run that fails is noted with its reason. On Ctrl-C or SIGTERM the running ones are ended.
         Raises InputError where nothing but failures is to be expected.
         """
-        for cell in cells:
-            if self.folder.finished(cell):
-                self._took(cell, self.folder.seconds(cell))
-        waiting = deque(cell for cell in cells if not self.folder.finished(cell))
+        for trial in trials:
+            if self.folder.finished(trial):
+                self._took(trial, self.folder.seconds(trial))
+        waiting = deque(trial for trial in trials if not self.folder.finished(trial))
         self.folder.forget_failures(waiting)
-        done, stopped = len(cells) - len(waiting), False
-        with _terminating(), self._bar(what, len(cells)) as bar:
+        done, stopped = len(trials) - len(waiting), False
+        with _terminating(), self._bar(what, len(trials)) as bar:
             try:
                 while self.running or (waiting and not stopped):
                     while waiting and not stopped and len(self.running) < self.parallel:
@@ -83,8 +83,8 @@ class Runner:
                     done += len(ended)
                     rest = [] if stopped else list(waiting)
                     for one in ended:
-                        self._tell(one, f"{done}/{len(cells)}", rest)
-                    self._check_hope(cells)
+                        self._tell(one, f"{done}/{len(trials)}", rest)
+                    self._check_hope(trials)
                     self._show(bar, done, rest)
                     if self.running:
                         time.sleep(POLL)
@@ -92,15 +92,16 @@ class Runner:
                 self._end()
         if stopped:
             self.screen.console.print(
-                f"the budget is used up: {len(waiting)} of {len(cells)} runs were not started",
+                f"the budget is used up: {len(waiting)} of {len(trials)} runs were not started",
                 style="yellow",
             )
 
-    def _start(self, cell: Cell) -> None:
-        recipe = self.folder.prepare(self.plan, cell)
-        words = ["train", str(recipe), "--out", str(self.folder.run_folder(cell))]
+    def _start(self, trial: Trial) -> None:
+        recipe = self.folder.prepare(self.plan, trial)
+        words = ["train", str(recipe), "--out", str(self.folder.run_folder(trial))]
+        words += ["--engine", self.plan.engine, *self.plan.launch.words()]
         environment = os.environ | {"OMP_NUM_THREADS": str(self.threads)}
-        with self.folder.log(cell).open("wb") as log:
+        with self.folder.log(trial).open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "maspo", *words],
                 stdin=subprocess.DEVNULL,
@@ -109,31 +110,31 @@ class Runner:
                 env=environment,
                 start_new_session=True,  # Ctrl-C in a terminal reaches this process alone
             )
-        self.running.append(_Running(cell=cell, process=process))
+        self.running.append(_Running(trial=trial, process=process))
 
     def _collect(self) -> list[_Running]:
         """Take in the runs that have ended."""
         ended = [one for one in self.running if one.process.poll() is not None]
         for one in ended:
             self.running.remove(one)
-            if self.folder.finished(one.cell):
-                self._took(one.cell, time.monotonic() - one.started)
+            if self.folder.finished(one.trial):
+                self._took(one.trial, time.monotonic() - one.started)
             else:
-                log = self.folder.log(one.cell).read_text("utf-8", errors="replace")
-                self.folder.note_failure(one.cell, why(one.process.returncode, log))
+                log = self.folder.log(one.trial).read_text("utf-8", errors="replace")
+                self.folder.note_failure(one.trial, why(one.process.returncode, log))
         return ended
 
-    def _check_hope(self, cells: Sequence[Cell]) -> None:
+    def _check_hope(self, trials: Sequence[Trial]) -> None:
         """Raise InputError where every objective has failed and no run has finished."""
         failures = self.folder.failures()
-        failed = {cell.entrant: failures[cell.name] for cell in cells if cell.name in failures}
+        failed = {trial.entrant: failures[trial.name] for trial in trials if trial.name in failures}
         if not self.seconds and len(failed) == len(self.plan.entrants):
             reason = next(iter(failed.values()))
             raise InputError(f"a run of each objective failed and none finished: {reason}")
 
-    def _tell(self, one: _Running, count: str, waiting: Sequence[Cell]) -> None:
+    def _tell(self, one: _Running, count: str, waiting: Sequence[Trial]) -> None:
         """Print what became of a run."""
-        found, cell = self.folder.result(one.cell), one.cell
+        found, trial = self.folder.result(one.trial), one.trial
         spent = duration(time.monotonic() - one.started)
         what = (
             f"failed: {found.failure}"
@@ -143,8 +144,8 @@ class Runner:
         left = self.time_left(waiting)
         ahead = f", {duration(left)} left" if left else ""
         self.screen.console.print(
-            f"{count} {cell.entrant}, {cell.updates} updates, rate {cell.learning_rate:g}, "
-            f"seed {cell.seed}: {what} ({spent}{ahead})",
+            f"{count} {trial.entrant}, {trial.updates} updates, rate {trial.learning_rate:g}, "
+            f"seed {trial.seed}: {what} ({spent}{ahead})",
             style="dim" if found.failure is None else "yellow",
             markup=False,
             highlight=False,
@@ -160,26 +161,26 @@ class Runner:
 
     # time
 
-    def _took(self, cell: Cell, seconds: float) -> None:
-        self.seconds.setdefault(cell.updates, []).append(seconds)
+    def _took(self, trial: Trial, seconds: float) -> None:
+        self.seconds.setdefault(trial.updates, []).append(seconds)
 
-    def typical(self, cell: Cell) -> float | None:
+    def typical(self, trial: Trial) -> float | None:
         """Seconds a run like this takes: median of those done with as many updates, or else of all."""
-        known = self.seconds.get(cell.updates) or [
+        known = self.seconds.get(trial.updates) or [
             s for each in self.seconds.values() for s in each
         ]
         return median(known) if known else None
 
-    def _too_late(self, cell: Cell) -> bool:
+    def _too_late(self, trial: Trial) -> bool:
         if self.deadline is None:
             return False
-        return time.monotonic() + (self.typical(cell) or 0.0) > self.deadline
+        return time.monotonic() + (self.typical(trial) or 0.0) > self.deadline
 
-    def time_left(self, waiting: Sequence[Cell]) -> float | None:
+    def time_left(self, waiting: Sequence[Trial]) -> float | None:
         """Seconds until all is done, from the typical ones; None before the first run is done."""
-        parts = [self.typical(cell) for cell in waiting]
+        parts = [self.typical(trial) for trial in waiting]
         for one in self.running:
-            usual = self.typical(one.cell)
+            usual = self.typical(one.trial)
             spent = time.monotonic() - one.started
             parts.append(None if usual is None else max(usual - spent, 0.0))
         if any(part is None for part in parts):
@@ -203,10 +204,10 @@ class Runner:
             bar.add_task(what, total=total, runs=f"0/{total}", left="?", news="")
             yield bar
 
-    def _show(self, bar: Progress, done: int, waiting: Sequence[Cell]) -> None:
+    def _show(self, bar: Progress, done: int, waiting: Sequence[Trial]) -> None:
         total = self.plan.recipe.training.rollouts
         parts = {
-            one.cell: self.folder.steps(one.cell) / (total * one.cell.updates)
+            one.trial: self.folder.steps(one.trial) / (total * one.trial.updates)
             for one in self.running
         }
         news = [f"{c.entrant} seed {c.seed}: {100 * part:.0f}%" for c, part in parts.items()]

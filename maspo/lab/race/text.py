@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from maspo.core.settings import settings_of
-from maspo.evaluation.estimators import Estimate
+from maspo.evaluation.estimators import LEVEL, Estimate
 from maspo.lab.formatting import MISSING, interval, percent, points, shortened
 from maspo.lab.objective_list import Entrant
+from maspo.lab.race.analysis import WAY
 from maspo.lab.race.inference import FEWEST, median_reached
 from maspo.lab.race.results import Analysis, Group, Line
 from maspo.objectives import OBJECTIVES
@@ -15,20 +16,20 @@ from maspo.objectives import OBJECTIVES
 
 def headline(analysis: Analysis) -> str:
     """Say what the race was, and how many objectives it told from the baseline."""
-    verdicts = [one for group in analysis.groups for one in group.verdicts]
-    better, worse = (sum(v.finding == word for v in verdicts) for word in ("better", "worse"))
+    conclusions = [one for group in analysis.groups for one in group.conclusions]
+    better, worse = (sum(v.finding == word for v in conclusions) for word in ("better", "worse"))
     count, seeds = len(analysis.plan.entrants), len(analysis.plan.seeds)
     raced = (
         f"{count} objectives on {analysis.plan.recipe.name}, {seeds} seed{'s' if seeds > 1 else ''}"
     )
-    if not verdicts:
+    if not conclusions:
         return raced
     if seeds < FEWEST:
         return f"{raced}: too few to tell them apart"
     found = [f"{n} {word}" for n, word in ((better, "better"), (worse, "worse")) if n]
     if not found:
         return f"{raced}: none is shown to differ from {analysis.baseline}"
-    of = f" of {len(verdicts)} comparisons" if len(analysis.groups) > 1 else ""
+    of = f" of {len(conclusions)} comparisons" if len(analysis.groups) > 1 else ""
     return f"{raced}: {' and '.join(found)} than {analysis.baseline}{of}, the rest not told apart"
 
 
@@ -132,15 +133,15 @@ def legend(analysis: Analysis, group: Group) -> str:
         f"{analysis.metric.capitalize()} in percent after training ({start} before): mean and "
         "interquartile mean over seeds. Difference: to the baseline, paired by seed, in points. "
         "P(better): probability that a run scores above one of the baseline, ties half. Brackets: "
-        "95% bootstrap intervals over seeds, which are too narrow where seeds are few; p-values are "
+        f"{LEVEL:.0%} bootstrap intervals over seeds, which are too narrow where seeds are few; p-values are "
         "adjusted, by Holm's method, for the objectives of this table. Area: mean training reward "
         "on the way."
     )
     if group.threshold is None:
         return told
     return told + (
-        f" Completions to threshold: until the training reward reaches {group.threshold:.3f}, four "
-        "fifths of the baseline's way; median, and how many runs got there."
+        f" Completions to threshold: until the training reward reaches {group.threshold:.3f}, "
+        f"{WAY:.0%} of the baseline's way; median, and how many runs got there."
     )
 
 

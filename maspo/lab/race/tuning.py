@@ -16,9 +16,9 @@ Tried = dict[tuple[str, int], dict[float, float | None]]
 def tuning_scores(plan: Plan, folder: RaceFolder) -> Tried:
     """Read the runs of the tuning."""
     scores: dict[tuple[str, int], dict[float, list[float | None]]] = {}
-    for cell in plan.tuning_cells():
-        tried = scores.setdefault((cell.entrant, cell.updates), {})
-        tried.setdefault(cell.learning_rate, []).append(folder.result(cell).score)
+    for trial in plan.tuning_trials():
+        tried = scores.setdefault((trial.entrant, trial.updates), {})
+        tried.setdefault(trial.learning_rate, []).append(folder.result(trial).score)
     return {
         who: {rate: None if None in found else fmean(found) for rate, found in tried.items()}  # pyright: ignore
         for who, tried in scores.items()

@@ -1,0 +1,57 @@
+"""A race from beginning to end: tune, choose learning rates, race, report."""
+
+from __future__ import annotations
+
+import os
+
+from maspo.errors import InputError
+from maspo.lab.console import Screen
+from maspo.lab.race.folder import RaceFolder
+from maspo.lab.race.plan import Plan
+from maspo.lab.race.rehearsal import introduce, say
+from maspo.lab.race.report import write_race
+from maspo.lab.race.results import Analysis
+from maspo.lab.race.runner import Runner
+from maspo.lab.race.tuning import best_rates, tuning_scores
+
+
+def run_race(
+    plan: Plan,
+    folder: RaceFolder,
+    screen: Screen,
+    *,
+    parallel: int = 1,
+    budget: float | None = None,
+) -> Analysis | None:
+    """Carry out a race, or what is left of it, and write its report.
+
+    Args:
+        plan: see `make_plan`.
+        folder: new, or with the same race, which goes on.
+        screen: shows what goes on.
+        parallel: runs at once; the cores are shared among them.
+        budget: seconds after which no run may end; None: any.
+
+    Returns what was found; None where the tuning is not complete. Raises InputError where the folder
+    holds something else, another process works on it, or nothing but failures is to be expected.
+    """
+    if parallel < 1:
+        raise InputError(f"parallel must be at least 1, not {parallel}")
+    threads = folder.open(plan, max(1, (os.cpu_count() or 1) // parallel))
+    introduce(plan, screen, f"; {threads} threads each")
+    with folder.claimed():
+        runner = Runner(plan, folder, screen, parallel=parallel, threads=threads, budget=budget)
+        rates = None
+        if plan.rates:
+            trials = plan.tuning_trials()
+            runner.run("tuning", trials)
+            failures = folder.failures()
+            left = [t for t in trials if not folder.finished(t) and t.name not in failures]
+            if left:
+                say(screen, f"{len(left)} runs of the tuning are left; the same command goes on")
+                return None
+            rates = best_rates(tuning_scores(plan, folder))
+            for (label, count), rate in rates.items():
+                say(screen, f"tuned      {label}, {count} updates: {rate:g}")
+        runner.run("race", plan.trials(rates))
+        return write_race(folder)

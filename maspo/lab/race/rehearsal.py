@@ -1,0 +1,49 @@
+"""What a race will do: said before it begins, and checked run by run in a dry run."""
+
+from __future__ import annotations
+
+from maspo.engines.engine import LaunchedEngine, engine_named
+from maspo.lab.console import Screen
+from maspo.lab.race.folder import RaceFolder
+from maspo.lab.race.plan import Plan, couplings, strangers
+
+
+def rehearse(plan: Plan, folder: RaceFolder, screen: Screen) -> None:
+    """Have the engine check the runs of the first seed, and show what each would train; write nothing.
+
+    Raises InputError for the first that could not be run.
+    """
+    engine = engine_named(plan.engine)
+    introduce(plan, screen)
+    for trial in plan.trials():
+        if trial.seed != plan.seeds[0]:
+            continue
+        recipe, place = plan.recipe_of(trial), folder.run_folder(trial)
+        engine.check(recipe, plan.launch, place)
+        say(screen, f"checked    {trial.name}: would train {recipe.make_objective()}")
+        if isinstance(engine, LaunchedEngine):
+            say(screen, engine.printed(engine.command(recipe, plan.launch, place)), "dim")
+
+
+def introduce(plan: Plan, screen: Screen, more: str = "") -> None:
+    """Say what the race is and why it is fair."""
+    training = plan.recipe.training
+    tuning = f"{len(plan.tuning_trials())} to tune, then " if plan.rates else ""
+    lines = [
+        f"race       {', '.join(plan.labels)}; {plan.labels[0]} is the baseline",
+        f"runs       {tuning}{len(plan.trials())} with {engine_named(plan.engine).supported.title}: "
+        f"updates per rollout {', '.join(map(str, plan.updates))}; "
+        f"seeds {', '.join(map(str, plan.seeds))}{more}",
+        f"for all    advantages {training.advantages}, reduction {training.reduction}, learning rate "
+        + ("tuned" if plan.rates else f"{training.learning_rate:g} {training.schedule}"),
+        "proof      the recipes of one seed differ in objective"
+        + (" and learning rate alone" if plan.rates else " alone"),
+        *(f"note       {line}" for line in (*strangers(plan), *couplings(plan))),
+    ]
+    for line in lines:
+        say(screen, line, "dim")
+
+
+def say(screen: Screen, line: str, style: str | None = None) -> None:
+    """Print a line as it is."""
+    screen.console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
