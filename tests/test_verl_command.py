@@ -64,6 +64,21 @@ def test_one_update_per_rollout_is_warned_of_and_refused_under_strict(tmp_path):
 
 
 @needs_verl
+def test_settings_that_verl_does_not_act_on_are_warned_of_and_refused_under_strict(tmp_path):
+    words = "train", "quickstart", "--engine", "verl", "--dry-run", "--out", str(tmp_path / "x")
+    words += ("--set", "evaluation.batch_size=3", "--set", "training.save_tokens=0")
+    code, shown, errors = maspo(*words)
+    assert code == 0, errors
+    for name in ("rollout.engine (transformers)", "evaluation.batch_size", "training.save_tokens"):
+        assert f"warning    {name} does nothing with verl" in shown
+    code, _, errors = maspo(*words, "--strict")
+    assert code == 2 and "does nothing with verl" in errors
+    quiet = "--set", "rollout.engine=vllm"
+    code, shown, errors = maspo(*words[:7], *quiet, "--strict")
+    assert code == 0 and "does nothing with verl, " not in shown, errors
+
+
+@needs_verl
 def test_a_race_on_verl_is_checked_run_by_run_and_writes_nothing(tmp_path):
     out = tmp_path / "race"
     code, shown, errors = maspo(

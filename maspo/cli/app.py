@@ -89,6 +89,8 @@ def train(
     folder = RunFolder.choose(out, chosen.name) if launched else choose_folder(out, chosen.name)
     for line in plan(chosen, trainer.shares(chosen, launch)):
         say(line, "dim")
+    for line in trainer.unused(chosen, launch):
+        say(f"warning    {line}", "dim")
     for name in ENGINES:
         if name != engine and getattr(chosen, name):
             keys = ", ".join(getattr(chosen, name))

@@ -126,6 +126,10 @@ class Engine(Protocol):
         """Count the processes that each take a share of the completions of an update."""
         ...
 
+    def unused(self, recipe: Recipe, launch: Launch) -> list[str]:
+        """Say, a sentence for each, which settings of the recipe it does not act on."""
+        ...
+
     def probe(self, objective: Objective) -> Tensor:
         """Return the weights `[2]` that the framework's own loss gives `two_tokens`."""
         ...

@@ -48,6 +48,10 @@ class TRLEngine(InProcessEngine):
         """Count the processes that `accelerate launch` started."""
         return int(os.environ.get("WORLD_SIZE", "1"))
 
+    def unused(self, recipe: Recipe, launch: Launch) -> list[str]:
+        """Return nothing: TRL acts on all of it."""
+        return []
+
     def probe(self, objective: Objective) -> Tensor:
         """Put two tokens through TRL's own loss in our trainer."""
         self.supported.check()

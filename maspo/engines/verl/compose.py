@@ -90,12 +90,9 @@ def updates_per_rollout(config: DictConfig) -> int:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Keep to ourselves what verl prints while it checks."""
-    with (
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-    ):
-        warnings.simplefilter("ignore")
+    """Keep to ourselves what verl prints while it checks, and that it has no critic."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.filterwarnings("ignore", message="Disabled critic")
         yield
 
 

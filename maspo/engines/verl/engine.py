@@ -38,6 +38,12 @@ class VerlEngine(LaunchedEngine):
 
         return data_parallel(cluster(launch), dict(extras(recipe)))
 
+    def unused(self, recipe: Recipe, launch: Launch) -> list[str]:
+        """Name what verl's server decides, and what it does not keep."""
+        from maspo.engines.verl.translate import unused
+
+        return unused(recipe, cluster(launch))
+
     def probe(self, objective: Objective) -> Tensor:
         """Put two tokens through verl's own `ppo_loss`."""
         self.supported.check()

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from maspo.engines.verl.names import ENTRY_POINT, SUPPORTED
-from maspo.engines.verl.translate import Cluster, overrides
+from maspo.engines.verl.translate import Cluster, overrides, unused
 from maspo.errors import InputError
 from maspo.objectives.advice import INERT
 from maspo.recipes import Recipe
@@ -38,7 +38,7 @@ def prepare(recipe: Recipe, cluster: Cluster, folder: Path, *, strict: bool = Fa
     """Translate a recipe and have verl's own checks made on it, without Ray; give the overrides.
 
     Raises InputError for everything that can be known to be wrong before a run; under `strict` also
-    where no gate could act, of which `maspo.recipes.plan` warns.
+    where no gate could act, and for settings that verl does not act on.
     """
     settings = overrides(recipe, cluster, folder)
     SUPPORTED.check()
@@ -47,9 +47,15 @@ def prepare(recipe: Recipe, cluster: Cluster, folder: Path, *, strict: bool = Fa
     from maspo.engines.verl.compose import checked_objective, compose_config
 
     found = checked_objective(compose_config(settings))
-    assert found == recipe.make_objective()
+    if found != recipe.make_objective():
+        raise InputError(
+            f"a setting under verl changes the objective from {recipe.make_objective()} to {found}; set it "
+            "under objective"
+        )
     if strict and recipe.training.updates_per_rollout == 1:
         raise InputError(INERT)
+    if strict and (ignored := unused(recipe, cluster)):
+        raise InputError(ignored[0])
     return settings
 
 

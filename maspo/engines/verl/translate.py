@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maspo.core.reduction import REDUCTIONS
+from pydantic import BaseModel
+
 from maspo.engines.verl.limits import check_coupling, check_objective
 from maspo.engines.verl.names import DTYPES, SETTINGS, estimator_settings
 from maspo.errors import InputError
@@ -77,6 +78,25 @@ def overrides(recipe: Recipe, cluster: Cluster, folder: Path) -> list[str]:
             raise InputError(f"verl.{key} is decided by the rest of the recipe; set it there")
     engine = ["model_engine=megatron"] if cluster.backend == "megatron" else []
     return engine + [f"{key}={hydra(value)}" for key, value in (decided | free | extra).items()]
+
+
+def unused(recipe: Recipe, cluster: Cluster) -> list[str]:
+    """Say which settings of the recipe verl does not act on."""
+    said = []
+    if recipe.rollout.engine != cluster.rollout:
+        said.append(
+            f"rollout.engine ({recipe.rollout.engine}) does nothing with verl, whose sampler is "
+            f"{cluster.rollout}: --rollout chooses it"
+        )
+    if _changed(recipe.training, "save_tokens"):
+        said.append("training.save_tokens does nothing with verl, which keeps no tokens")
+    if recipe.evaluation is not None and _changed(recipe.evaluation, "batch_size"):
+        said.append("evaluation.batch_size does nothing with verl, whose server decides it")
+    return said
+
+
+def _changed(section: BaseModel, field: str) -> bool:
+    return getattr(section, field) != type(section).model_fields[field].default
 
 
 def extras(recipe: Recipe) -> Iterator[tuple[str, Any]]:
@@ -161,7 +181,6 @@ def _loss(recipe: Recipe) -> dict[str, Any]:
         f"{ACTOR}.kl_loss_type": "low_var_kl",
         "algorithm.use_kl_in_reward": False,
     }
-    assert recipe.reduction in REDUCTIONS  # the names are verl's
     if recipe.reduction == "seq-mean-token-sum-norm":
         settings[f"{ACTOR}.loss_scale_factor"] = recipe.rollout.max_completion_tokens
     return settings | estimator_settings(recipe.advantages)
