@@ -132,7 +132,7 @@ BAD_DATA = {
         (["rollout.samples=1"], "rollout.samples"),
         (["rollout.prompts=15"], "does not divide"),
         (["trl.lerning_rate=1"], "did you mean 'learning_rate'"),
-        (["trl.learning_rate=1"], "decided by the rest of the recipe"),
+        (["trl.learning_rate=1"], "decided by training.learning_rate"),
         (["data.source=columns.jsonl", "data.limit=1"], "problme"),
         (["data.source=empty.jsonl"], "empty"),
         (["data.source=type.jsonl"], "answer"),

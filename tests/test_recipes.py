@@ -70,6 +70,17 @@ def test_plan_warns_of_what_cannot_work():
         (["objective.sigma_base=-1"], "sigma_base .* must be > 0, not -1"),
         (["objective.alpha=7"], "alpha .* must be 0 to 1, not 7"),
         (["training.learning_rate=fast"], "training.learning_rate: .* not 'fast'"),
+        (
+            ["evaluation.data.max_prompt_tokens=9"],
+            "there is 'data.max_prompt_tokens'; evaluation.data has",
+        ),
+        (
+            ["training.temperature=1"],
+            "there is 'rollout.temperature' and 'evaluation.temperature'; training",
+        ),
+        (["learning_rate=1"], "there is 'training.learning_rate'; known: about, data, evaluation"),
+        (["evaluation.tmperature=1"], "did you mean 'evaluation.temperature'?"),
+        (["reward.source=x"], "there is 'model.source' .*; reward has"),
         (["nonsense"], "--set takes key=value"),
         (["seed.x=1"], "seed is no section"),
     ],
@@ -79,6 +90,32 @@ def test_bad_settings_get_one_sentence(settings, message):
         load_recipe("quickstart", ["training.micro_batch=8", "training.updates_per_rollout=4",
                                    "rollout.prompts=16", "rollout.samples=8", *settings])  # fmt: skip
     assert "\n" not in str(caught.value)
+
+
+OWN = {"data": {"source": "mine.jsonl"}}
+
+
+@pytest.mark.parametrize("evaluation", [{}, {"evaluation": {}}, {"evaluation": {"samples": 2}},
+                                        {"evaluation": {"data": {"limit": 9}}}])  # fmt: skip
+def test_own_data_are_never_judged_by_the_built_in_sums(evaluation):
+    with pytest.raises(
+        maspo.InputError, match=r"give evaluation\.data\.source, or evaluation: null"
+    ):
+        parse_recipe(OWN | evaluation)
+
+
+def test_what_is_evaluated_is_named():
+    recipe = parse_recipe(OWN | {"evaluation": {"data": {"source": "held.jsonl", "limit": 5}}})
+    assert "evaluation 5 problems of held.jsonl x 8 samples, before and after" in plan(recipe)
+    asked = parse_recipe(OWN | {"evaluation": {"data": {"source": "arithmetic", "limit": 5}}})
+    assert "evaluation 5 problems of arithmetic x 8 samples, before and after" in plan(asked)
+    assert "evaluation 160 problems of arithmetic, test x 8" in "\n".join(
+        plan(load_recipe("quickstart"))
+    )
+
+
+def test_an_objective_may_be_its_name_alone():
+    assert load_recipe("quickstart", ["objective=grpo"]).make_objective() == maspo.GRPO()
 
 
 def test_bad_files_get_one_sentence(tmp_path):

@@ -1,13 +1,17 @@
 """From a recipe to TRL's settings."""
 
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import torch
 
 import maspo
+from maspo.engines.trl import training
+from maspo.engines.trl.extras import FREE, INERT, NEEDS, OWNED
 from maspo.engines.trl.training import in_bfloat16, trl_config
-from maspo.recipes import load_recipe
+from maspo.recipes import Recipe, load_recipe
 
 
 def config(tmp_path, *settings):
@@ -46,8 +50,54 @@ def test_the_objective_reaches_the_trainer_as_a_value(tmp_path):
 
 def test_settings_of_trl_pass_through_unless_the_recipe_decides_them(tmp_path):
     assert config(tmp_path, "trl={adam_beta1: 0.8}").adam_beta1 == 0.8
-    with pytest.raises(maspo.InputError, match=r"trl\.num_iterations is decided by the rest"):
-        config(tmp_path, "trl={num_iterations: 2}")
+
+
+def test_every_setting_that_a_recipe_owns_names_the_place(tmp_path, monkeypatch):
+    decided = set()
+    with monkeypatch.context() as spied:
+        spied.setattr(training, "refuse_extras", lambda _, names: decided.update(names))
+        config(tmp_path)
+    assert decided <= {*OWNED, *FREE}
+    for name, place in OWNED.items():
+        section, _, key = place.partition(" and ")[0].partition(".")
+        if section in Recipe.model_fields and key:
+            assert key in Recipe.model_fields[section].annotation.model_fields
+        with pytest.raises(maspo.InputError, match=re.escape(f"trl.{name} is decided by {place}")):
+            config(tmp_path, f"trl={{{name}: 2}}")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["trl.eval_strategy=steps", "trl.eval_steps=1"],
+            "eval_strategy would do nothing: TRL evaluates",
+        ),
+        (
+            ["trl.load_best_model_at_end=true"],
+            "load_best_model_at_end would do nothing: TRL evaluates",
+        ),
+        (["trl.epsilon=0.2"], "epsilon would do nothing: it is of TRL's own losses"),
+        (["trl.vllm_mode=colocate"], "vllm_mode would do nothing without rollout.engine: vllm"),
+        (["trl.sync_ref_model=true"], "sync_ref_model would do nothing without training.kl"),
+        (
+            ["trl.entropy_target=0.5"],
+            "entropy_target would do nothing without trl.use_adaptive_entropy",
+        ),
+        (["trl.log_unique_prompts=true"], "would do nothing without trl.log_completions"),
+        (["trl.nonsense=1"], "unknown setting of TRL 'nonsense'"),
+    ],
+)
+def test_settings_of_trl_without_effect_are_refused(tmp_path, words, said):
+    with pytest.raises(maspo.InputError, match=re.escape(said)):
+        config(tmp_path, *words)
+
+
+def test_what_a_setting_needs_may_be_given(tmp_path):
+    args = config(tmp_path, "trl={log_completions: true, log_unique_prompts: true}")
+    assert args.log_unique_prompts
+    assert config(tmp_path, "training.kl=0.1", "trl={sync_ref_model: true}").sync_ref_model
+    assert {*INERT, *NEEDS, *OWNED} <= {field.name for field in fields(args)}
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="a GPU decides by itself")

@@ -90,7 +90,6 @@ def test_every_field_of_a_recipe_changes_the_command_or_is_known_not_to():
         "training.save_tokens",  # of the other engine, as its description says
         *(f"{part}.{key}" for part in ("data", "evaluation.data")  # in the files that are written
           for key in ("source", "split", "limit", "seed", "template", "columns", "options")),
-        "evaluation.data.max_prompt_tokens",
         "reward.threshold",  # needs functions without verdicts; tested below
     }  # fmt: skip
     fields = load_recipe("quickstart").model_dump()

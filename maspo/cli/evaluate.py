@@ -108,8 +108,8 @@ def evaluate(
         seed=seed,
     )
     folder, screen = EvaluationFolder(out or _new_folder(model)), Screen(console)
-    draw_evaluation(asked, folder, screen)
     with RewardSet.start(limits=Limits(workers=workers, time_limit=time_limit)) as rewards:
+        draw_evaluation(asked, folder, screen, rewards)
         score_evaluation(folder, screen, rewards)
 
 

@@ -76,6 +76,12 @@ def apply_template(template: str, text: str) -> str:
     return template.replace(_PLACEHOLDER, text)
 
 
+def without_template(template: str, text: str) -> str:
+    """Take the problem's text out of what `apply_template` made of it."""
+    before, _, behind = template.partition(_PLACEHOLDER)
+    return text.removeprefix(before).removesuffix(behind)
+
+
 def check_template(template: str) -> None:
     """Raise InputError for a template which the problem's text cannot enter exactly once."""
     if template.count(_PLACEHOLDER) != 1:

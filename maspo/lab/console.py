@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.table import Table
 
 from maspo.lab.formatting import percent_with_interval, points_with_interval
-from maspo.lab.run.text import saved_model, scores
+from maspo.lab.run.text import judged_on, saved_model, scores
 
 
 class Counter:
@@ -102,6 +102,10 @@ class Screen:
         }
         return "  ".join(f"{short} {value:.3f}" for short, value in self.latest.items())
 
+    def warn(self, sentence: str) -> None:
+        """Print a warning."""
+        self.console.print(f"warning: {sentence}", style="yellow", markup=False, soft_wrap=True)
+
     def results(self, summary: dict[str, Any]) -> None:
         """Print before and after with their intervals."""
         before, after = summary["before"], summary["after"]
@@ -124,9 +128,10 @@ class Screen:
         self.console.print()
         self.console.print(table)
         self.console.print(
-            f"[dim]{after['problems']} held-out problems x {after['samples']} samples, 95% intervals "
-            f"over problems; trained {summary['train_seconds']:.0f} s, "
-            f"{summary['total_seconds']:.0f} s in all[/dim]"
+            f"[dim]{judged_on(summary)}, 95% intervals over problems; trained "
+            f"{summary['train_seconds']:.0f} s, {summary['total_seconds']:.0f} s in all[/dim]"
         )
         if (told := saved_model(summary)) is not None:
             self.console.print(told, highlight=False, markup=False, soft_wrap=True)
+        for sentence in summary.get("warnings", ()):
+            self.warn(sentence)

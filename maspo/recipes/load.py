@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import types
 from collections.abc import Iterable
@@ -56,7 +57,7 @@ def parse_recipe(content: dict[str, Any]) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise _sentence(error) from None
+        raise _sentence(error) from error
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -112,18 +113,46 @@ def _sentence(error: ValidationError) -> InputError:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return unknown("recipe key", where, _neighbours(first["loc"]))
+        return _unknown_key(first["loc"])
     if first["type"] == "value_error":
         return InputError(first["msg"].removeprefix("Value error, "))
     return InputError(f"{where}: {first['msg']}, not {first['input']!r}")
 
 
-def _neighbours(location: tuple[int | str, ...]) -> list[str]:
-    """List the keys that stand where an unknown one was given."""
-    section: Any = Recipe
-    for part in location[:-1]:
-        annotation = section.model_fields[part].annotation
-        options = get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
-        section = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
-    prefix = "".join(f"{part}." for part in location[:-1])
-    return [prefix + name for name in section.model_fields]
+def _unknown_key(location: tuple[int | str, ...]) -> InputError:
+    """Name the nearest key of the same section, else where in a recipe there is such a key."""
+    *sections, last = (str(part) for part in location)
+    beside, everywhere = list(_section(sections).model_fields), _all_keys(Recipe)
+    where = ".".join((*sections, last))
+    near = difflib.get_close_matches(last, beside, n=1)
+    if near:
+        return InputError(
+            f"unknown recipe key {where!r}; did you mean {'.'.join((*sections, near[0]))!r}?"
+        )
+    named = [key for key in everywhere if key.rpartition(".")[2] == last]
+    hint = f"there is {' and '.join(map(repr, named))}; " if named else ""
+    here = f"{'.'.join(sections)} has" if sections else "known:"
+    return InputError(f"unknown recipe key {where!r}; {hint}{here} {', '.join(sorted(beside))}")
+
+
+def _section(path: Iterable[str]) -> type[BaseModel]:
+    """Find the section of a recipe at a path."""
+    found: type[BaseModel] = Recipe
+    for part in path:
+        found = _kind(found.model_fields[part].annotation) or found
+    return found
+
+
+def _kind(annotation: Any) -> type[BaseModel] | None:
+    """Take the section out of a field's type, which may be a union."""
+    options = get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    return next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+
+
+def _all_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
+    keys = []
+    for name, field in section.model_fields.items():
+        keys.append(prefix + name)
+        if (inner := _kind(field.annotation)) is not None:
+            keys += _all_keys(inner, f"{prefix}{name}.")
+    return keys

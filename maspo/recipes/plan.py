@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from maspo.objectives.advice import INERT, partial_batch
-from maspo.recipes.schema import Recipe
+from maspo.recipes.schema import Data, Recipe
 
 
 def plan(recipe: Recipe, processes: int = 1) -> list[str]:
@@ -54,7 +54,7 @@ def _evaluation(recipe: Recipe) -> str:
         else f"before, every {asked.every} rollouts, after"
     )
     saved = "; the best model is saved" if asked.keep_best else ""
-    return f"{asked.data.limit or 'all'} problems x {asked.samples} samples, {when}{saved}"
+    return f"{_problems(asked.data)} x {asked.samples} samples, {when}{saved}"
 
 
 def warnings_of(recipe: Recipe) -> list[str]:
@@ -67,3 +67,8 @@ def warnings_of(recipe: Recipe) -> list[str]:
     if recipe.training.updates_per_rollout == 1:
         found.append(INERT)
     return found
+
+
+def _problems(data: Data) -> str:
+    split = f", {data.split}" if data.split else ""
+    return f"{data.limit or 'all'} problems of {data.source}{split}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from maspo.core.advantages import DEFAULT_ADVANTAGES, ROLLOUT_ADVANTAGES
 from maspo.core.objective import Objective
@@ -16,6 +16,9 @@ from maspo.rewards.spec import Limits, RewardSpec
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
+ARITHMETIC = "arithmetic"
+"""The built-in generator, the source of a recipe that names none."""
+
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -50,7 +53,7 @@ class Model(Section):
 class Data(Section):
     """Which problems; see `maspo.data.load_problems`."""
 
-    source: str = "arithmetic"
+    source: str = ARITHMETIC
     """`arithmetic`, `reasoning-gym:<task>`, a .jsonl or .parquet file, or a hub id."""
     split: str | None = None
     limit: Count | None = None
@@ -63,15 +66,21 @@ class Data(Section):
     """Names of the columns `prompt`, `answer` and `id`, where they are not found by themselves."""
     options: dict[str, Any] = {}
     """Settings of a reasoning-gym task, by their names there."""
-    max_prompt_tokens: Count | None = None
-    """Problems with a longer prompt are left out."""
 
     def load(self, *, whole: bool = False) -> list[Problem]:
         """Load them, whatever the length of their prompts; InputError where that fails.
 
         `whole` keeps all columns, as `load_problems` says.
         """
-        return load_problems(**self.model_dump(exclude={"max_prompt_tokens"}), whole=whole)
+        asked = {name: getattr(self, name) for name in Data.model_fields}
+        return load_problems(**asked, whole=whole)
+
+
+class TrainingData(Data):
+    """Which problems are trained on."""
+
+    max_prompt_tokens: Count | None = None
+    """Problems with a longer prompt are left out."""
 
 
 class Rollout(Section):
@@ -192,6 +201,10 @@ class Reward(Section):
         return self
 
 
+def _named(objective: Any) -> Any:
+    return {"name": objective} if isinstance(objective, str) else objective
+
+
 class Recipe(Section):
     """A training run, whole."""
 
@@ -199,9 +212,9 @@ class Recipe(Section):
     about: str = ""
     seed: int = 0
     model: Model = Model()
-    data: Data = Data()
-    objective: dict[str, Any] = {"name": "maspo"}
-    """`name`, one of `maspo objectives`, and its hyperparameters."""
+    data: TrainingData = TrainingData()
+    objective: Annotated[dict[str, Any], BeforeValidator(_named)] = {"name": "maspo"}
+    """`name`, one of `maspo objectives`, and its hyperparameters; or the name alone."""
     rollout: Rollout = Rollout()
     training: Training = Training()
     evaluation: Evaluation | None = Evaluation()
@@ -267,6 +280,16 @@ class Recipe(Section):
     def _divisible(self) -> Recipe:
         check_division(self, processes=1)
         self.make_objective()
+        return self
+
+    @model_validator(mode="after")
+    def _evaluated_on_what_was_asked(self) -> Recipe:
+        data, evaluation = self.data.model_fields_set, self.evaluation.data.model_fields_set
+        if self.data.source != ARITHMETIC and "source" in data and "source" not in evaluation:
+            raise ValueError(
+                f"data.source is {self.data.source}, and no evaluation data are named: give "
+                "evaluation.data.source, or evaluation: null for a run that is not evaluated"
+            )
         return self
 
 

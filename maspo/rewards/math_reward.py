@@ -41,6 +41,13 @@ class MathSpec(RewardSpec):
             return None
         return f"an answer for the verifier is a text, or an object of {', '.join(Gold._fields)}"
 
+    @classmethod
+    def own_text(cls, answer: Any) -> str | None:
+        r"""Put the answer into a `\boxed{...}`."""
+        if cls.objection(answer):
+            return None
+        return rf"\boxed{{{answer if isinstance(answer, str) else answer['answer']}}}"
+
     def start(self, limits: Limits) -> MathReward:
         """Start the verifier."""
         rules = chosen(limits.verifier) - chosen(self.without)

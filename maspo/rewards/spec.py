@@ -75,6 +75,14 @@ class RewardSpec:
         return None
 
     @classmethod
+    def own_text(cls, answer: Any) -> str | None:
+        """Return a completion that is nothing but the gold `answer`, to see whether it can be reached.
+
+        None where the kind has no such completion.
+        """
+        return None
+
+    @classmethod
     def gold_of(cls, row: Mapping[str, Any]) -> Any:
         """Return the gold that the columns of a data set's row hold for this kind; None without one.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,11 @@ from maspo.data import Problem
 from maspo.engines.engine import Sink, TokenSink, Trained
 from maspo.engines.moment import Look
 from maspo.engines.trl.config import LOSS_TYPES, MASPOConfig
+from maspo.engines.trl.extras import refuse_extras
 from maspo.engines.trl.looks import Clock, Looks
 from maspo.engines.trl.rewards import reward_functions, rows_of
 from maspo.engines.trl.trainer import MASPOTrainer
-from maspo.errors import InputError, RunError, unknown
+from maspo.errors import InputError, RunError
 from maspo.models.device import best_device
 from maspo.recipes.schema import Lora, Recipe, check_division
 from maspo.rewards import RewardSet
@@ -45,8 +45,8 @@ def trl_config(
     """Translate a recipe into TRL's settings, for the processes that are running.
 
     `parameters` is the size of the model. Raises InputError for a setting under `trl` that TRL does not
-    know or that the recipe already decides, and for a rollout that cannot be dealt out to the
-    processes.
+    know, that the recipe already decides or that would do nothing, and for a rollout that cannot be
+    dealt out to the processes.
     """
     rollout, training = recipe.rollout, recipe.training
     decided: dict[str, Any] = {
@@ -88,13 +88,7 @@ def trl_config(
 
 
 def _with_extras(recipe: Recipe, decided: dict[str, Any]) -> MASPOConfig:
-    free = {"logging_steps", "report_to"}
-    known = {f.name for f in fields(MASPOConfig)}
-    for name in recipe.trl:
-        if name not in known:
-            raise unknown("setting of TRL", name, known)
-        if name in decided and name not in free:
-            raise InputError(f"trl.{name} is decided by the rest of the recipe; set it there")
+    refuse_extras(recipe, decided)
     processes = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
     try:
         check_division(recipe, processes)

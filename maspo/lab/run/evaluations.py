@@ -136,8 +136,8 @@ def summary_of(run: Path, recipe: Recipe) -> dict[str, Any]:
     asked, total = recipe.evaluation, recipe.training.rollouts
     best = best_of(averages) if asked and asked.keep_best else None
     return {
-        "before": None if before is None else _figures(before),
-        "after": None if after is None else _figures(after),
+        "before": None if before is None else _figures_of(before),
+        "after": None if after is None else _figures_of(after),
         "difference": None if before is None or after is None else _gain(before, after),
         "evaluations": curve(run),
         "saved": {"rollouts": total if best is None else best, "best": best is not None},
@@ -175,7 +175,12 @@ def _only(scores: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _figures(scores: Mapping[str, Any]) -> dict[str, Any]:
+def figures_of(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a summary holds of the scores of one evaluation."""
+    return _figures_of(_only(scores))
+
+
+def _figures_of(scores: Mapping[str, Any]) -> dict[str, Any]:
     found = scores["metrics"]
     kept = ("problems", "samples", "mean_tokens", "truncated", "outcomes", "score")
     return {

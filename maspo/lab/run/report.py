@@ -84,6 +84,7 @@ def _render(run: Path, rows: list[dict], evaluated: list[dict], replayed: Replay
         limiter=text.limiter(summary),
         headline=text.headline(summary),
         verdict=text.verdict(summary),
+        warnings=text.warnings_of(summary),
         gate=text.gate_words(summary, rows),
         scores=text.scores(summary),
         saved=text.saved_model(summary),

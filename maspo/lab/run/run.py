@@ -17,11 +17,14 @@ from maspo.data import Problem
 from maspo.engines.engine import InProcessEngine, Launch, Trained
 from maspo.engines.moment import Look, Moment
 from maspo.errors import InputError
+from maspo.lab.checks import check_golds_reached, check_held_out
 from maspo.lab.console import Screen
 from maspo.lab.provenance import provenance
 from maspo.lab.run.best import Best
-from maspo.lab.run.evaluations import Evaluations, summary_of
+from maspo.lab.run.evaluations import Evaluations, figures_of, summary_of
 from maspo.lab.run.folder import RunFolder
+from maspo.lab.run.learning import complaints, outlook
+from maspo.lab.run.movement import sample_weights, weight_change
 from maspo.lab.run.report import write_report
 from maspo.lab.run.resume import claimed, cut_metrics, fingerprint
 from maspo.lab.run.stopping import Stopped, Stopping
@@ -80,6 +83,8 @@ class Run:
     """The problems that are trained on, those with too long prompts left out."""
     held_out: list[Problem]
     """The problems of the evaluations."""
+    overlap: dict[str, Any] | None
+    """Which problems of the evaluations are trained on, as `check_held_out` counts them."""
 
     @classmethod
     def prepare(
@@ -98,6 +103,9 @@ class Run:
         processes = engine.processes()
         check_source(recipe.model.source)
         training, held_out = recipe.problems()
+        overlap = check_held_out(recipe, training, held_out, screen, strict=strict)
+        problems = {"training": training, "evaluation": held_out}
+        check_golds_reached(problems, rewards, screen, strict=strict)
         screen.console.print(f"loading {recipe.model.source}", style="dim", markup=False)
         model, tokenizer = load_model(recipe.model.source, recipe.model.dtype)
         engine.check_model(recipe, model)
@@ -121,6 +129,7 @@ class Run:
             tokenizer=tokenizer,
             training=training,
             held_out=held_out,
+            overlap=overlap,
         )
 
     @property
@@ -135,7 +144,7 @@ class Run:
             self.train()
             self.processes.wait()
             return
-        parameters = self.model.num_parameters()
+        parameters, weights = self.model.num_parameters(), sample_weights(self.model)
         with claimed(self.folder, self.fingerprint()) as continued:
             if not continued:
                 files.write_text(self.folder.path / "recipe.yaml", dump_recipe(self.recipe))
@@ -144,7 +153,13 @@ class Run:
             done = self.train()
             self.processes.wait()
             seconds = time.perf_counter() - started
-            self.conclude(done, {"parameters": parameters, "total_seconds": seconds})
+            found = {
+                "parameters": parameters,
+                "total_seconds": seconds,
+                "held_out": self.overlap,
+                "weight_change": weight_change(weights, done.model),
+            }
+            self.conclude(done, found)
 
     def fingerprint(self) -> dict[str, str]:
         """Describe what makes this the run that it is."""
@@ -190,7 +205,11 @@ class Run:
                     self.best.consider(moment)
                 return
             with self.stopping.impatient():
-                evaluations.evaluate(moment.rollouts, moment.sampler)
+                found = evaluations.evaluate(moment.rollouts, moment.sampler)
+            if found is not None and moment.rollouts == 0:
+                doubt = outlook(figures_of(found), self.recipe.rollout.max_completion_tokens)
+                if doubt is not None:
+                    self.screen.warn(doubt)
 
         return look
 
@@ -223,6 +242,12 @@ class Run:
             **found,
             **summary_of(self.folder.path, recipe),
         }
+        summary["warnings"] = complaints(
+            summary,
+            files.read_lines(self.folder.path / "metrics.jsonl"),
+            limit=recipe.rollout.max_completion_tokens,
+            rate=recipe.training.learning_rate,
+        )
         files.write_json(self.folder.path / "summary.json", summary)
         write_report(self.folder.path)
         self.folder.finish()

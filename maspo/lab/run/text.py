@@ -12,6 +12,7 @@ from maspo.lab.formatting import (
     points,
     updates,
 )
+from maspo.lab.run.learning import known, stood_still, without_signal
 
 
 def scores(summary: Mapping[str, Any]) -> list[str]:
@@ -41,6 +42,25 @@ def headline(summary: Mapping[str, Any]) -> str:
         f"{label} went from {percent(before[score], digits)} to {percent(after[score], digits)} "
         f"({points(change, digits)} points{span}){with_method}."
     )
+
+
+def judged_on(summary: Mapping[str, Any]) -> str:
+    """Say on what a run was evaluated; `held-out` only where no problem was trained on."""
+    side, overlap = summary.get("after") or {}, summary.get("held_out") or {}
+    trained_on = overlap.get("also_in_training")
+    held_out = "held-out " if trained_on == 0 else ""
+    text = f"{side['problems']} {held_out}problems x {side['samples']} samples"
+    if not trained_on:
+        return text
+    all_of_them = "all" if trained_on == side["problems"] else str(trained_on)
+    return f"{text}, {all_of_them} of them also in the training data"
+
+
+def warnings_of(summary: Mapping[str, Any]) -> list[str]:
+    """List what a reader must know before the scores: nothing was learned, problems were trained on."""
+    trained_on = (summary.get("held_out") or {}).get("also_in_training")
+    leaked = [f"Not held out: {judged_on(summary)}."] if trained_on and summary.get("after") else []
+    return [*(summary.get("warnings") or ()), *leaked]
 
 
 def verdict(summary: Mapping[str, Any]) -> str | None:
@@ -86,7 +106,11 @@ def limiter(summary: Mapping[str, Any]) -> str:
 def gate_words(summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Tell in a few sentences what the gate, or the clip, did to this run's tokens."""
     what = limiter(summary)
-    active = _known(rows, "maspo/gate_active") or _known(rows, "clip_ratio/region_mean")
+    if without_signal(rows):
+        return [f"The {what} had nothing to act on: in no group did the rewards differ."]
+    if stood_still(summary):
+        return [f"What the {what} did had no effect: the weights did not move."]
+    active = known(rows, "maspo/gate_active") or known(rows, "clip_ratio/region_mean")
     if not active:
         return [f"This run logged nothing about its {what}."]
     if max(active) == 0:
@@ -96,12 +120,12 @@ def gate_words(summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) ->
         f"Over the run the {what} touched {_share(fmean(active))} of the tokens, "
         f"and {_share(top)} at its busiest step."
     ]
-    if gate := _known(rows, "maspo/gate_mean"):
+    if gate := known(rows, "maspo/gate_mean"):
         told.append(
             f"On average a token kept {percent(fmean(gate), 2)} of its weight "
             f"({percent(min(gate), 2)} at the lowest step)."
         )
-    if mass := _known(rows, "maspo/grad_mass_vs_clip"):
+    if mass := known(rows, "maspo/grad_mass_vs_clip"):
         told.append(
             f"The gradient mass kept was {fmean(mass):.2f} times "
             "what GRPO's hard clip would have kept of the same tokens."
@@ -125,7 +149,3 @@ def _idle(what: str, updates: int | None) -> str:
 
 def _share(share: float) -> str:
     return percent(share, 0 if share >= 0.1 else 1 if share >= 0.001 else 3)
-
-
-def _known(rows: Sequence[Mapping[str, Any]], key: str) -> list[float]:
-    return [row[key] for row in rows if row.get(key) is not None]

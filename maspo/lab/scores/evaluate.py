@@ -14,6 +14,7 @@ from maspo.evaluation.drawing import draw_missing
 from maspo.evaluation.folder import EvaluationFolder
 from maspo.evaluation.prompts import default_template, token_budget
 from maspo.evaluation.scoring import score
+from maspo.lab.checks import check_golds_reached
 from maspo.lab.console import Screen
 from maspo.lab.provenance import provenance, versions
 from maspo.lab.scores.terminal import settings_lines, show_changes, show_scores, tell
@@ -45,10 +46,13 @@ class Asked:
     seed: int
 
 
-def draw_evaluation(asked: Asked, folder: EvaluationFolder, screen: Screen) -> None:
+def draw_evaluation(
+    asked: Asked, folder: EvaluationFolder, screen: Screen, rewards: RewardSet
+) -> None:
     """Begin or continue an evaluation: afterwards the folder holds every sample.
 
-    What a user can get wrong is checked before the model is loaded; InputError says what.
+    What a user can get wrong is checked before the model is loaded; InputError says what. Golds that
+    cannot be reached are shown.
     """
     check_source(asked.model)
     problems = load_benchmarks(asked.benchmarks, data=asked.data, limit=asked.limit)
@@ -76,6 +80,8 @@ def draw_evaluation(asked: Asked, folder: EvaluationFolder, screen: Screen) -> N
     settings, record = _settings(settled, tokens), _record(settled, problems)
     folder.begin(record | {"provenance": provenance(asked.seed)}, problems)
     tell(screen.console, *settings_lines(record, problems, folder.path))
+
+    check_golds_reached(problems, rewards, screen, strict=False)
 
     def sampler() -> Sampler:
         return open_sampler(
