@@ -10,6 +10,7 @@ from maspo.core.advantages import DEFAULT_ADVANTAGES, ROLLOUT_ADVANTAGES
 from maspo.core.objective import Objective
 from maspo.core.reduction import DEFAULT_REDUCTION, REDUCTIONS
 from maspo.data import Problem, load_problems
+from maspo.errors import InputError
 from maspo.objectives import make_objective
 from maspo.rewards.reward_set import RewardSet, check_golds, read_specs
 from maspo.rewards.spec import Limits, RewardSpec
@@ -239,11 +240,26 @@ class Recipe(Section):
         """The advantage estimator: the one that is set, or the objective's own."""
         return self.training.advantages or self.make_objective().advantages or DEFAULT_ADVANTAGES
 
+    def check_evaluation(self) -> None:
+        """Raise InputError for own data without evaluation data: no run is judged by the built-in sums.
+
+        `plan` shows such a recipe, and no run begins with it.
+        """
+        if self.evaluation is None:
+            return
+        named = "source" in self.evaluation.data.model_fields_set
+        if self.data.source != ARITHMETIC and not named:
+            raise InputError(
+                f"data.source is {self.data.source}, and no evaluation data are named: give "
+                "evaluation.data.source, or evaluation: null for a run that is not evaluated"
+            )
+
     def problems(self) -> tuple[list[Problem], list[Problem]]:
         """Load the problems of training and of evaluation; InputError where a gold cannot be judged by.
 
         Those of evaluation are none where there is no evaluation.
         """
+        self.check_evaluation()
         specs = self.reward.specs
         whole = not all(spec.verdicts for spec in specs)
         training = self.data.load(whole=whole)
@@ -280,16 +296,6 @@ class Recipe(Section):
     def _divisible(self) -> Recipe:
         check_division(self, processes=1)
         self.make_objective()
-        return self
-
-    @model_validator(mode="after")
-    def _evaluated_on_what_was_asked(self) -> Recipe:
-        data, evaluation = self.data.model_fields_set, self.evaluation.data.model_fields_set
-        if self.data.source != ARITHMETIC and "source" in data and "source" not in evaluation:
-            raise ValueError(
-                f"data.source is {self.data.source}, and no evaluation data are named: give "
-                "evaluation.data.source, or evaluation: null for a run that is not evaluated"
-            )
         return self
 
 

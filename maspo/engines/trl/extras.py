@@ -39,6 +39,7 @@ OWNED = {
     "advantages": "training.advantages",
     "scale_rewards": "training.advantages",
     "beta": "training.kl",
+    "reward_weights": "reward.functions",
     "bf16": "training.precision",
     "fp16": "training.precision",
     "gradient_checkpointing": "training.gradient_checkpointing",
