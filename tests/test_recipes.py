@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 import maspo
+from maspo.lab.race.plan import make_plan
 from maspo.recipes import dump_recipe, load_recipe, parse_recipe, plan, shipped_recipes
 
 
@@ -98,10 +99,17 @@ OWN = {"data": {"source": "mine.jsonl"}}
 @pytest.mark.parametrize("evaluation", [{}, {"evaluation": {}}, {"evaluation": {"samples": 2}},
                                         {"evaluation": {"data": {"limit": 9}}}])  # fmt: skip
 def test_own_data_are_never_judged_by_the_built_in_sums(evaluation):
-    with pytest.raises(
-        maspo.InputError, match=r"give evaluation\.data\.source, or evaluation: null"
+    recipe = parse_recipe(OWN | evaluation)
+    assert "evaluation 128 problems of arithmetic, test x" in "\n".join(plan(recipe)) or evaluation
+    for refused in (
+        recipe.check_evaluation,
+        recipe.problems,
+        lambda: make_plan(recipe, "grpo,sapo", seeds=2),
     ):
-        parse_recipe(OWN | evaluation)
+        with pytest.raises(
+            maspo.InputError, match=r"evaluation\.data\.source, or evaluation: null"
+        ):
+            refused()
 
 
 def test_what_is_evaluated_is_named():

@@ -135,8 +135,10 @@ def plan(recipe: RecipeName = "quickstart", set_: Settings = None) -> None:
     from maspo.recipes import load_recipe
     from maspo.recipes import plan as describe
 
-    for line in describe(load_recipe(recipe, set_ or [])):
+    chosen = load_recipe(recipe, set_ or [])
+    for line in describe(chosen):
         say(line)
+    chosen.check_evaluation()
 
 
 @app.command()

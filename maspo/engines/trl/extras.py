@@ -9,8 +9,9 @@ from maspo.engines.trl.config import OWNED_BY_THE_OBJECTIVE, MASPOConfig
 from maspo.errors import InputError, unknown
 from maspo.recipes.schema import Recipe
 
-FREE = ("logging_steps", "report_to")
-"""Settings that the engine gives a value to and a recipe may give another."""
+FREE = ("logging_steps", "report_to", "chat_template_kwargs")
+"""Settings that the engine gives a value to and a recipe may give another; a recipe takes the last of them
+over from here as `model.chat_template_kwargs`."""
 
 OWNED = {
     "output_dir": "--out",

@@ -180,6 +180,7 @@ def make_plan(
         raise InputError("a race needs at least one seed, and so does the tuning")
     if recipe.evaluation is None:
         raise InputError("a race compares scores: its recipe needs an evaluation")
+    recipe.check_evaluation()
     entrants = parse_entrants(objectives)
     content = recipe.model_dump()
     content["objective"] = entrants[0].settings
