@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import fields
 
-from maspo.engines.trl.config import OWNED_BY_THE_OBJECTIVE, MASPOConfig
+from maspo.engines.trl.config import MASPOConfig
+from maspo.engines.trl.names import FIELDS
 from maspo.errors import InputError, unknown
 from maspo.recipes.schema import Recipe
 
@@ -59,7 +60,7 @@ OWNED = {
 _EVALUATION = "TRL evaluates nothing in such a run, the section evaluation says what is evaluated"
 _OBJECTIVE = "it is of TRL's own losses, and the section objective says what is optimised"
 INERT = {
-    **dict.fromkeys(OWNED_BY_THE_OBJECTIVE, _OBJECTIVE),
+    **{name: f"{_OBJECTIVE} ({field})" for name, field in FIELDS.items()},
     **dict.fromkeys(
         (
             "eval_strategy", "eval_steps", "eval_delay", "eval_on_start", "do_eval", "do_train", "do_predict",
