@@ -170,7 +170,7 @@ class MyStop(Exception):
     [
         (lambda count: [1.0] * (count - 1), ValueError),
         (lambda count: None, TypeError),
-        (lambda count: ["good"] * count, TypeError),
+        (lambda count: ["good"] * count, ValueError),
         (lambda count: 1 // 0, ZeroDivisionError),
         (lambda count: (_ for _ in ()).throw(MyStop("enough")), MyStop),
         (lambda count: (_ for _ in ()).throw(MemoryError()), MemoryError),
