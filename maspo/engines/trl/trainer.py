@@ -40,7 +40,8 @@ from maspo.engines.trl.passes import score_passes
 from maspo.engines.trl.positions import takes_positions, with_positions
 from maspo.engines.trl.resumable import ResumableTrainer
 from maspo.errors import InputError
-from maspo.sampling.group import Unsupported, decode_rows, say_once
+from maspo.sampling.group import Unsupported, say_once
+from maspo.sampling.group import decode_rows as complete_rows
 
 AnyPass = TypeVar("AnyPass", bound=Pass)
 
@@ -170,7 +171,7 @@ class MASPOTrainer(ResumableTrainer):
             ) as model,
             self._dist.summon_full_params(self.model_wrapped, recurse=False),
         ):
-            return decode_rows(model, prompt_ids, self.generation_config)
+            return complete_rows(model, prompt_ids, self.generation_config)
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, *rest: Any) -> Tensor:
         try:
