@@ -140,6 +140,19 @@ ROWS = [
     ),
     coupled("kl_cov", oracle_sequence.kl_cov, ("scales",)),
     coupled("kl_cov", oracle_sequence.kl_cov, ("scales",), fraction=0.3, beta=0.2),
+    named("ipo", oracle_token.ipo),
+    named("ipo", oracle_token.ipo, epsilon=0.02, weight_cap=1.5),
+    named("icepop", oracle_token.icepop),
+    named("icepop", oracle_token.icepop, low=0.8, high=1.25),
+    named("drpo", oracle_token.drpo, ("bounded",)),
+    named("drpo", oracle_token.drpo, ("bounded",), epsilon=0.05),
+    coupled("cppo", oracle_sequence.cppo),
+    coupled("cppo", oracle_sequence.cppo, delta=0.03, last_weight=0.3, budget=0.004),
+    coupled("fipo", oracle_sequence.fipo, ("bounded",)),
+    coupled(
+        "fipo", oracle_sequence.fipo, ("bounded",),
+        half_life=1.5, weight_low=0.5, weight_high=3.0, safety=1.1, cap=1.3, epsilon_low=0.4,
+    ),
 ]  # fmt: skip
 
 

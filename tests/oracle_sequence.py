@@ -177,3 +177,47 @@ def kl_cov(batch, fraction=2e-3, beta=1.0):
             i += 1
         found.append(row)
     return [row for row in found if row]
+
+
+def percentile(values, share):
+    """Interpolate between the two order statistics around `share`."""
+    values = sorted(values)
+    at = share * (len(values) - 1)
+    low = min(int(at), len(values) - 2) if len(values) > 1 else 0
+    high = min(low + 1, len(values) - 1)
+    return values[low] + (at - low) * (values[high] - values[low])
+
+
+@each_sequence
+def cppo(tokens, delta=0.15, last_weight=0.8, budget=0.02):
+    """The ratio of tokens that move back, or stay within what the prefix left over."""
+    moved = [abs(exp(l) - exp(l_old)) for l, l_old, _ in tokens]
+    b = min(max(percentile(moved, 0.9), budget), 2 * budget)
+    found, spent, earned = [], 0.0, 0.0
+    for t, ((l, l_old, a), d) in enumerate(zip(tokens, moved, strict=True)):
+        w = 1 - (1 - last_weight) * t / (len(tokens) - 1) if len(tokens) > 1 else 1.0
+        ratio = exp(l - l_old)
+        keep = a * (ratio - 1) <= 0 or w * d <= min(delta, delta + b * earned - spent)
+        found.append((ratio * a, ratio * a) if keep else (0.0, 0.0))
+        spent, earned = spent + w * d, earned + w
+    return found
+
+
+@each_sequence
+def fipo(
+    tokens, half_life=32.0, weight_low=1.0, weight_high=1.2, safety=4.0, cap=10.0,
+    epsilon_low=0.2, epsilon_high=0.28,
+):  # fmt: skip
+    """PPO's clip times the bounded drift of the suffix."""
+    found = []
+    for t, (l, l_old, a) in enumerate(tokens):
+        total = 0.0
+        for k, (m, m_old, _) in enumerate(tokens[t:]):
+            if cap is None or exp(m - m_old) <= cap:
+                total += 0.5 ** (k / half_life) * (m - m_old)
+        f = min(max(exp(total), weight_low), weight_high)
+        if safety is not None and a < 0 and exp(l - l_old) > safety:
+            f = min(max(f, 0.8), 1.0)
+        value, slope = ppo(l, l_old, a, epsilon_low, epsilon_high, cap)
+        found.append((f * value, f * slope))
+    return found

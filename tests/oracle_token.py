@@ -128,3 +128,25 @@ gate_arctan = smooth(
 gate_softsign = smooth(
     lambda x, tau: 1 + x / (1 + tau * abs(x)), lambda x, tau: (1 + tau * abs(x)) ** -2
 )
+
+
+def ipo(l, l_old, a, epsilon=0.3, weight_cap=1e4):
+    """The ratio of tokens whose probability stayed near, bounded."""
+    weight = exp(l - l_old) if abs(exp(l) - exp(l_old)) <= epsilon else 0.0
+    if weight_cap is not None and weight > weight_cap:
+        weight = weight_cap
+    return weight * a, weight * a
+
+
+def icepop(l, l_old, a, low=0.2, high=5.0):
+    """The ratio of tokens whose ratio stayed near."""
+    ratio = exp(l - l_old)
+    return (ratio * a, ratio * a) if low <= ratio <= high else (0.0, 0.0)
+
+
+def drpo(l, l_old, a, epsilon=12.5):
+    """The surrogate less a quadratic, differentiated by hand: dρ = ρ d log π."""
+    p, q = exp(l), exp(l_old)
+    value = p / q * a - abs(a) * (p - q) ** 2 / q / (2 * epsilon)
+    slope = p / q * a - abs(a) * (p - q) * p / q / epsilon
+    return value, slope

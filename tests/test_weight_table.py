@@ -114,6 +114,13 @@ DEFAULTS = {
         "fraction": 2e-4, "cov_low": 1.0, "cov_high": 5.0,
         "epsilon_low": 1.0, "epsilon_high": 1.0, "seed": 0,
     },  # arXiv:2505.22617; ε: the authors' scripts
+    "ipo": {"epsilon": 0.3, "weight_cap": 1e4},  # prime-rl's documentation
+    "icepop": {"low": 0.2, "high": 5.0},  # prime-rl
+    "cppo": {"delta": 0.15, "last_weight": 0.8, "budget": 0.02},  # arXiv:2606.10968
+    "drpo": {"epsilon": 12.5},  # arXiv:2606.09821
+    "fipo": PPOS
+    | {"epsilon_high": 0.28, "cap": 10.0, "half_life": 32.0}
+    | {"weight_low": 1.0, "weight_high": 1.2, "safety": 4.0},  # ms-swift; cap: authors' script
     "kl_cov": {"fraction": 2e-3, "beta": 1.0},  # arXiv:2505.22617, for 7B
 }  # fmt: skip
 

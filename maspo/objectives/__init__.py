@@ -17,13 +17,16 @@ from maspo.objectives.dac import DAC, DACReleased
 from maspo.objectives.dgpo import DGPO
 from maspo.objectives.dppo import DPPOKL, DPPOTV
 from maspo.objectives.dro import DRO
+from maspo.objectives.drpo import DRPO
 from maspo.objectives.entropy_advantage import EntropyAdvantage
+from maspo.objectives.fipo import FIPO
 from maspo.objectives.gate_families import GateArctan, GateErf, GateSoftsign
 from maspo.objectives.gmpo import GMPO
 from maspo.objectives.gpg import GPG
 from maspo.objectives.gppo import CEGPPO, GPPO, CEGPPOReleased
 from maspo.objectives.grpo import GRPO, ClipHigher, DualClip
 from maspo.objectives.gspo import GSPO, LUSPO, GSPOToken
+from maspo.objectives.masked import CPPO, IPO, IcePop
 from maspo.objectives.maspo import (
     MASPO,
     MASPOCapped,
@@ -78,6 +81,11 @@ BUILT_IN: dict[str, type[Objective]] = {
     "bapo_released": BAPOReleased,
     "clip_cov": ClipCov,
     "kl_cov": KLCov,
+    "ipo": IPO,
+    "icepop": IcePop,
+    "cppo": CPPO,
+    "drpo": DRPO,
+    "fipo": FIPO,
 }
 
 OBJECTIVES = WithPlugins(BUILT_IN)
@@ -125,16 +133,20 @@ __all__ = [
     "BUILT_IN",
     "CEGPPO",
     "CISPO",
+    "CPPO",
     "DAC",
     "DGPO",
     "DPPOKL",
     "DPPOTV",
     "DRO",
+    "DRPO",
+    "FIPO",
     "GMPO",
     "GPG",
     "GPPO",
     "GRPO",
     "GSPO",
+    "IPO",
     "LUSPO",
     "MASPO",
     "OBJECTIVES",
@@ -153,6 +165,7 @@ __all__ = [
     "GateArctan",
     "GateErf",
     "GateSoftsign",
+    "IcePop",
     "KLCov",
     "MASPOCalibrated",
     "MASPOCapped",
