@@ -11,7 +11,7 @@ from torch import Tensor
 from maspo.core.batch import MAX_LOG_RATIO, TokenBatch
 from maspo.core.gates import SHAPES, Gated
 from maspo.core.select import choose, only, prepared
-from maspo.core.settings import cap_setting, check_settings, setting
+from maspo.core.settings import check_settings, setting
 from maspo.errors import InputError
 
 
@@ -94,7 +94,14 @@ class Objective(ABC):
     when_unstable: ClassVar[str] = "lower the learning rate"
     """What its authors say to change when training collapses."""
 
-    cap: float | None = cap_setting(None)
+    cap: float | None = setting(
+        None,
+        "c",
+        "with A < 0 a ratio above c gets no gradient (dual clip, arXiv:1912.09729); none: no bound",
+        low=1.0,
+        open_low=True,
+        optional=True,
+    )
     soft_cap: bool = setting(
         False, "c", "such a token keeps the weight c instead of losing its gradient"
     )

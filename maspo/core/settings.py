@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any
 
 from maspo.errors import InputError
@@ -61,16 +61,10 @@ def setting(default: Any, symbol: str, doc: str, **limits: Any) -> Any:
     return field(default=default, metadata={"setting": Setting(symbol=symbol, doc=doc, **limits)})
 
 
-def cap_setting(default: float | None) -> Any:
-    """Declare the bound on the side that ratio objectives leave open, by its default."""
-    return setting(
-        default,
-        "c",
-        "with A < 0 a ratio above c gets no gradient (dual clip, arXiv:1912.09729); none: no bound",
-        low=1.0,
-        open_low=True,
-        optional=True,
-    )
+def override(base: type, name: str, default: Any, **changes: Any) -> Any:
+    """Declare a hyperparameter of `base` with another default, and what else `changes` of its `Setting`."""
+    known = next(f for f in fields(base) if f.name == name).metadata["setting"]
+    return field(default=default, metadata={"setting": replace(known, **changes)})
 
 
 def settings_of(owner: Any) -> list[tuple[Field[Any], Setting]]:

@@ -1,4 +1,4 @@
-"""The objectives by name: the only place that knows their names."""
+"""The objectives by name: what makes one known everywhere."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ from typing import Any
 
 from maspo.core.objective import Objective
 from maspo.errors import InputError, unknown
+from maspo.objectives.ablations import (
+    MASPOCapped,
+    MASPOHard,
+    MASPONoMass,
+    MASPONoRisk,
+    MASPOSequence,
+)
 from maspo.objectives.aspo import ASPO
 from maspo.objectives.bapo import BAPO, BAPOReleased
 from maspo.objectives.calibrated import MASPOCalibrated
@@ -27,14 +34,7 @@ from maspo.objectives.gppo import CEGPPO, GPPO, CEGPPOReleased
 from maspo.objectives.grpo import GRPO, ClipHigher, DualClip
 from maspo.objectives.gspo import GSPO, LUSPO, GSPOToken
 from maspo.objectives.masked import CPPO, IPO, IcePop
-from maspo.objectives.maspo import (
-    MASPO,
-    MASPOCapped,
-    MASPOHard,
-    MASPONoMass,
-    MASPONoRisk,
-    MASPOSequence,
-)
+from maspo.objectives.maspo import MASPO
 from maspo.objectives.plugins import WithPlugins
 from maspo.objectives.presets import RLOO, DrGRPO, ReinforcePP
 from maspo.objectives.sapo import SAPO, SAPOOneSided

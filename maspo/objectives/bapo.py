@@ -12,7 +12,7 @@ from torch import Tensor
 from maspo.core.batch import TokenBatch
 from maspo.core.objective import Objective, Terms
 from maspo.core.select import choose, only
-from maspo.core.settings import cap_setting, setting
+from maspo.core.settings import override, setting
 from maspo.errors import InputError
 
 
@@ -132,19 +132,13 @@ class BAPOReleased(BAPO):
     title: ClassVar[str] = "BAPO, as released"
     mass_aware: ClassVar[bool] = False
 
-    target: float = setting(
-        0.5,
-        "ρ₀",
-        "share of the loss that the positive tokens are to have; 0: no search",
-        low=0,
-        high=1,
-    )
-    upper_max: float = setting(2.0, "b⁺", "last c_high; a⁺: it stays", low=0, open_low=True)
-    lower_max: float = setting(0.8, "b⁻", "last c_low; a⁻: it stays", low=0)
-    lower_step: float = setting(0.05, "δ₂", "step of c_low", low=0, open_low=True)
-    first: str = setting("lower", "first", "the bound that moves first", choices=("upper", "lower"))
-    by_mass: bool = setting(False, "π_old", "weigh each token by π_old in the sums")
-    cap: float | None = cap_setting(3.0)
+    target: float = override(BAPO, "target", 0.5)
+    upper_max: float = override(BAPO, "upper_max", 2.0)
+    lower_max: float = override(BAPO, "lower_max", 0.8)
+    lower_step: float = override(BAPO, "lower_step", 0.05)
+    first: str = override(BAPO, "first", "lower")
+    by_mass: bool = override(BAPO, "by_mass", False)
+    cap: float | None = override(BAPO, "cap", 3.0)
 
 
 def ladder(start: float, end: float, step: float) -> list[float]:

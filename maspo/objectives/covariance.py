@@ -11,7 +11,7 @@ from torch import Tensor
 from maspo.core.batch import TokenBatch
 from maspo.core.objective import Objective, Terms
 from maspo.core.select import only
-from maspo.core.settings import setting
+from maspo.core.settings import override, setting
 from maspo.objectives.grpo import GRPO
 from maspo.objectives.token_hash import token_keys
 
@@ -77,12 +77,8 @@ class ClipCov(GRPO):
     couples_batch: ClassVar[bool] = True
     needs_dead_rows: ClassVar[bool] = True
 
-    epsilon_low: float = setting(
-        1.0, "ε_low", "how far below 1 a ratio keeps its gradient, with A < 0", low=0
-    )
-    epsilon_high: float = setting(
-        1.0, "ε_high", "how far above 1 a ratio keeps its gradient, with A > 0", low=0
-    )
+    epsilon_low: float = override(GRPO, "epsilon_low", 1.0)
+    epsilon_high: float = override(GRPO, "epsilon_high", 1.0)
     fraction: float = setting(
         2e-4, "r", "share of all tokens that is dropped, at least one token", low=0, high=1,
         open_low=True,

@@ -11,7 +11,7 @@ from torch import Tensor
 from maspo.core.batch import TokenBatch
 from maspo.core.objective import GatedObjective
 from maspo.core.select import choose
-from maspo.core.settings import cap_setting, setting
+from maspo.core.settings import override, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class DAC(GatedObjective):
     r_max: float = setting(
         10.0, "r_max", "greatest upper bound on the ratio, for rare tokens", low=1, open_low=True
     )
-    cap: float | None = cap_setting(10.0)
+    cap: float | None = override(GatedObjective, "cap", 10.0)
 
     def width(self, batch: TokenBatch) -> Tensor:
         """Give 1 - lo below 1 and hi - 1 above, `[batch, time]`."""
@@ -69,9 +69,5 @@ class DACReleased(DAC):
     """
 
     title: ClassVar[str] = "DAC, as released"
-    epsilon_low: float = setting(
-        0.2, "ε_low", "bound on (1 - ρ) ρ π_old, a probability", low=0, open_low=True
-    )
-    epsilon_high: float = setting(
-        0.28, "ε_high", "bound on (ρ - 1) ρ π_old, a probability", low=0, open_low=True
-    )
+    epsilon_low: float = override(DAC, "epsilon_low", 0.2)
+    epsilon_high: float = override(DAC, "epsilon_high", 0.28)

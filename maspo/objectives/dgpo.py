@@ -11,7 +11,7 @@ from maspo.core.batch import TokenBatch
 from maspo.core.gates import Gated
 from maspo.core.objective import GatedObjective
 from maspo.core.select import choose, pick
-from maspo.core.settings import setting
+from maspo.core.settings import override, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class DGPO(GatedObjective):
     )
     n: float = setting(1.0, "n", "power of the decay below 1 - ε_low; 0: none", low=0)
     m: float = setting(2.0, "m", "root of the decay above 1 + ε_high", low=0, open_low=True)
-    shape: str = setting("power", "f", "shape of the gate", choices=("power",))
+    shape: str = override(GatedObjective, "shape", "power", choices=("power",))
 
     def width(self, batch: TokenBatch) -> Tensor:
         """Give ε on the token's side of 1, `[batch, time]`."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from maspo.core.batch import TokenBatch
 from maspo.core.objective import Terms
 from maspo.core.select import choose, only
-from maspo.core.settings import cap_setting, setting
+from maspo.core.settings import override, setting
 from maspo.objectives.grpo import GRPO
 
 BLOCK = 128
@@ -38,10 +38,8 @@ class FIPO(GRPO):
     gate_form: ClassVar[str] = "hard, times f"
     sign_asymmetric: ClassVar[bool] = True
 
-    epsilon_high: float = setting(
-        0.28, "ε_high", "how far above 1 a ratio keeps its gradient, with A > 0", low=0
-    )
-    cap: float | None = cap_setting(10.0)
+    epsilon_high: float = override(GRPO, "epsilon_high", 0.28)
+    cap: float | None = override(GRPO, "cap", 10.0)
     half_life: float = setting(
         32.0, "h", "tokens after which a token's drift counts half", low=0, open_low=True
     )

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from maspo.core.gates import SHAPES
-from maspo.core.settings import setting
+from maspo.core.settings import override
 from maspo.objectives.sapo import SAPO
 
 
@@ -24,7 +23,7 @@ class GateErf(SAPO):
 
     title: ClassVar[str] = "Gate: error function"
     arxiv: ClassVar[str] = "2602.19345"
-    shape: str = setting("erf", "f", "shape of the gate", choices=tuple(SHAPES))
+    shape: str = override(SAPO, "shape", "erf")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +40,7 @@ class GateArctan(SAPO):
 
     title: ClassVar[str] = "Gate: arctangent"
     arxiv: ClassVar[str] = "2602.19345"
-    shape: str = setting("arctan", "f", "shape of the gate", choices=tuple(SHAPES))
+    shape: str = override(SAPO, "shape", "arctan")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,4 +57,4 @@ class GateSoftsign(SAPO):
 
     title: ClassVar[str] = "Gate: softsign"
     arxiv: ClassVar[str] = "2602.19345"
-    shape: str = setting("softsign", "f", "shape of the gate", choices=tuple(SHAPES))
+    shape: str = override(SAPO, "shape", "softsign")

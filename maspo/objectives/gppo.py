@@ -11,7 +11,7 @@ from maspo.core.batch import TokenBatch
 from maspo.core.gates import Gated
 from maspo.core.objective import GatedObjective
 from maspo.core.select import choose, pick
-from maspo.core.settings import cap_setting, setting
+from maspo.core.settings import override, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +44,8 @@ class CEGPPO(GatedObjective):
     )
     beta1: float = setting(0.5, "β₁", "share of 1 - ε_low kept below it; 0: no gradient", low=0)
     beta2: float = setting(1.0, "β₂", "share of 1 + ε_high kept above it; 0: no gradient", low=0)
-    shape: str = setting("constant", "f", "shape of the gate", choices=("constant",))
-    cap: float | None = cap_setting(10.0)
+    shape: str = override(GatedObjective, "shape", "constant", choices=("constant",))
+    cap: float | None = override(GatedObjective, "cap", 10.0)
 
     def width(self, batch: TokenBatch) -> Tensor:
         """Give ε on the token's side of 1, `[batch, time]`."""
@@ -70,7 +70,7 @@ class CEGPPOReleased(CEGPPO):
     """
 
     title: ClassVar[str] = "CE-GPPO, as released"
-    beta1: float = setting(0.25, "β₁", "share of 1 - ε_low kept below it; 0: no gradient", low=0)
+    beta1: float = override(CEGPPO, "beta1", 0.25)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,4 +91,4 @@ class GPPO(CEGPPO):
     title: ClassVar[str] = "GPPO"
     arxiv: ClassVar[str] = "2508.07629"
     sign_asymmetric: ClassVar[bool] = False
-    beta1: float = setting(1.0, "β₁", "share of 1 - ε_low kept below it; 0: no gradient", low=0)
+    beta1: float = override(CEGPPO, "beta1", 1.0)

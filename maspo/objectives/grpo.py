@@ -10,7 +10,7 @@ from torch import Tensor
 from maspo.core.batch import TokenBatch
 from maspo.core.objective import GatedObjective
 from maspo.core.select import pick
-from maspo.core.settings import cap_setting, setting
+from maspo.core.settings import override, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +56,7 @@ class ClipHigher(GRPO):
     title: ClassVar[str] = "Clip-Higher"
     arxiv: ClassVar[str] = "2503.14476"
     sign_asymmetric: ClassVar[bool] = True
-    epsilon_high: float = setting(
-        0.28, "ε_high", "how far above 1 a ratio keeps its gradient, with A > 0", low=0
-    )
+    epsilon_high: float = override(GRPO, "epsilon_high", 0.28)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,4 +72,4 @@ class DualClip(GRPO):
     title: ClassVar[str] = "Dual-clip PPO"
     arxiv: ClassVar[str] = "1912.09729"
     sign_asymmetric: ClassVar[bool] = True
-    cap: float | None = cap_setting(3.0)
+    cap: float | None = override(GRPO, "cap", 3.0)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from maspo.core.objective import SequenceObjective
-from maspo.core.settings import setting
+from maspo.core.settings import override
 from maspo.objectives.grpo import GRPO
 
 
@@ -30,17 +30,23 @@ class GSPOToken(GRPO):
     sign_asymmetric: ClassVar[bool] = True
     reduction: ClassVar[str] = "seq-mean-token-mean"
 
-    epsilon_low: float = setting(
-        3e-4, "ε_low", "how far below 1 a sequence ratio keeps its gradient, with A < 0", low=0
+    epsilon_low: float = override(
+        GRPO,
+        "epsilon_low",
+        0.0003,
+        doc="how far below 1 a sequence ratio keeps its gradient, with A < 0",
     )
-    epsilon_high: float = setting(
-        4e-4, "ε_high", "how far above 1 a sequence ratio keeps its gradient, with A > 0", low=0
+    epsilon_high: float = override(
+        GRPO,
+        "epsilon_high",
+        0.0004,
+        doc="how far above 1 a sequence ratio keeps its gradient, with A > 0",
     )
-    level: str = setting(
-        "sequence",
+    level: str = override(
+        GRPO,
         "level",
-        "sequence: exp of the sequence's mean log ratio; token: ρ of the token, as in GRPO",
-        choices=("token", "sequence"),
+        "sequence",
+        doc="sequence: exp of the sequence's mean log ratio; token: ρ of the token, as in GRPO",
     )
 
 
@@ -83,9 +89,5 @@ class LUSPO(GSPO):
     arxiv: ClassVar[str] = "2602.05261"
     reduction: ClassVar[str] = "seq-mean-token-sum"
 
-    epsilon_low: float = setting(
-        2e-3, "ε_low", "how far below 1 a sequence ratio keeps its gradient, with A < 0", low=0
-    )
-    epsilon_high: float = setting(
-        2.5e-3, "ε_high", "how far above 1 a sequence ratio keeps its gradient, with A > 0", low=0
-    )
+    epsilon_low: float = override(GSPO, "epsilon_low", 0.002)
+    epsilon_high: float = override(GSPO, "epsilon_high", 0.0025)

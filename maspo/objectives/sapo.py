@@ -8,10 +8,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from maspo.core.batch import TokenBatch
-from maspo.core.gates import SHAPES
 from maspo.core.objective import GatedObjective
 from maspo.core.select import pick
-from maspo.core.settings import setting
+from maspo.core.settings import override, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +37,8 @@ class SAPO(GatedObjective):
     tau_neg: float = setting(
         1.05, "τ_neg", "steepness with A <= 0, per unit of the ratio", low=0, open_low=True
     )
-    shape: str = setting("sech2", "f", "shape of the gate", choices=tuple(SHAPES))
-    two_sided: bool = setting(
-        True, "side", "gate also the tokens whose ratio moved against the advantage"
-    )
+    shape: str = override(GatedObjective, "shape", "sech2")
+    two_sided: bool = override(GatedObjective, "two_sided", True)
 
     def width(self, batch: TokenBatch) -> Tensor:
         """Give 1/τ, `[batch, time]`."""
@@ -61,6 +58,4 @@ class SAPOOneSided(SAPO):
     """
 
     title: ClassVar[str] = "SAPO, one-sided"
-    two_sided: bool = setting(
-        False, "side", "gate also the tokens whose ratio moved against the advantage"
-    )
+    two_sided: bool = override(SAPO, "two_sided", False)
