@@ -17,7 +17,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
-from maspo.errors import InputError
+from maspo.errors import InputError, RunError
 from maspo.rewards.extract import boxed_text, compare_numbers, isolate_answer
 from maspo.rewards.layer.locate import find_answer
 from maspo.rewards.layer.rules import chosen
@@ -146,8 +146,9 @@ class Verifier:
                 try:
                     return self._exchange(jobs)
                 except (EOFError, OSError) as error:
-                    raise RuntimeError(
-                        "the verifier's process died twice; see its messages above"
+                    raise RunError(
+                        "the verifier's process died twice, for instance for want of memory; see its "
+                        "messages above"
                     ) from error
 
     def _exchange(self, jobs: list[Job]) -> list[Verdict]:
