@@ -1,8 +1,7 @@
 """Evaluation folders for tests of what reads them."""
 
-import json
-
 from maspo import files
+from maspo.evaluation.score_file import Scores
 from maspo.evaluation.scores import Judged, benchmark_scores, macro
 
 LETTERS = {"c": ("correct", "12"), "u": ("unparsable", None), "t": ("timeout", "9^9")}
@@ -27,16 +26,15 @@ def evaluation(folder, benchmarks, *, model="some/model", versions=VERSIONS, **s
         name: benchmark_scores([judged(f"{name}-{i}", s) for i, s in enumerate(problems)])
         for name, problems in benchmarks.items()
     }
-    n = next(iter(scores.values()))["samples"]
-    content = {
-        "model": model,
-        "versions": versions,
-        "settings": {"samples": n} | SETTINGS | settings,
-        "benchmarks": scores,
-        "macro": macro(scores),
-    }
+    found = Scores(
+        model=model,
+        versions=versions,
+        settings={"samples": next(iter(scores.values())).samples} | SETTINGS | settings,
+        benchmarks=scores,
+        macro=macro(scores),
+    )
     folder.mkdir(parents=True)
-    (folder / "scores.json").write_text(json.dumps(content), "utf-8")
+    found.write(folder / "scores.json")
     return str(folder)
 
 

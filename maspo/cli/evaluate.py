@@ -88,10 +88,10 @@ def evaluate(
     quiet()
     from maspo.evaluation.folder import EvaluationFolder
     from maspo.lab.console import Screen
-    from maspo.lab.scores.evaluate import Asked, draw_evaluation, score_evaluation
+    from maspo.lab.scores.evaluate import EvaluationRequest, draw_evaluation, score_evaluation
     from maspo.rewards import Limits, RewardSet
 
-    asked = Asked(
+    asked = EvaluationRequest(
         model=model,
         benchmarks=[name.strip() for name in benchmarks.split(",") if name.strip()],
         data=data,
@@ -134,7 +134,7 @@ def score(
     from maspo.lab.console import Screen
     from maspo.lab.run.report import rewrite
     from maspo.lab.scores.evaluate import rewards_of, score_evaluation
-    from maspo.lab.scores.terminal import show_comparison
+    from maspo.lab.scores.terminal import show_differences
 
     other = None if against is None else EvaluationFolder.existing(against)
     before = None if other is None else other.scores()
@@ -146,8 +146,8 @@ def score(
         with rewards_of(folder, workers=workers, time_limit=time_limit) as rewards:
             after = score_evaluation(folder, Screen(console), rewards)
         if other is not None and before is not None:
-            difference = compare(before["benchmarks"], after["benchmarks"])
-            show_comparison(console, difference, (str(other.path), str(folder.path)))
+            difference = compare(before.benchmarks, after.benchmarks)
+            show_differences(console, difference, (str(other.path), str(folder.path)))
     if of_run:
         rewrite(where)
 

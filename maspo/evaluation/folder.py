@@ -11,6 +11,7 @@ from maspo import files
 from maspo.data import Problem
 from maspo.errors import InputError
 from maspo.evaluation.samples import read_samples
+from maspo.evaluation.score_file import Scores
 from maspo.sampling import Row, Sample
 
 _BEFORE_SETTINGS = {"problems.jsonl", "problems.jsonl.tmp", "eval.json.tmp", files.LOCK}
@@ -106,11 +107,11 @@ class EvaluationFolder:
         """Whether there are scores of its samples."""
         return (self.path / "scores.json").is_file()
 
-    def scores(self) -> dict[str, Any]:
+    def scores(self) -> Scores:
         """Read scores.json; InputError where the evaluation was not scored yet."""
         if not self.is_scored:
             raise InputError(f"{self.path} is not scored yet; run: maspo score {self.path}")
-        return files.read_json(self.path / "scores.json")
+        return Scores.read(self.path / "scores.json")
 
     def problems(self) -> dict[str, list[Problem]]:
         """Read the problems of each benchmark."""

@@ -9,6 +9,7 @@ from typing import Any
 from maspo import files
 from maspo.data import Problem
 from maspo.evaluation.folder import EvaluationFolder
+from maspo.evaluation.score_file import Scores
 from maspo.evaluation.scores import Judged, benchmark_scores, macro
 from maspo.rewards import RewardSet, Verdict
 from maspo.sampling import Row, Sample
@@ -34,7 +35,7 @@ def score(
     rewards: RewardSet,
     versions: Mapping[str, str],
     progress: Callable[[int], None] = lambda done: None,
-) -> tuple[dict[str, Any], list[Change]]:
+) -> tuple[Scores, list[Change]]:
     """Verify every sample and write verdicts.jsonl and scores.json.
 
     Args:
@@ -59,15 +60,15 @@ def score(
             progress(len(samples))
         results[name] = benchmark_scores(judged)
     changes = _changes(files.read_lines(folder.path / "verdicts.jsonl"), rows)
-    scores = {
-        "model": settings["model"],
-        "versions": dict(versions),
-        "settings": {key: value for key, value in settings.items() if key != "provenance"},
-        "benchmarks": results,
-        "macro": macro(results),
-    }
+    scores = Scores(
+        model=settings["model"],
+        versions=dict(versions),
+        settings={key: value for key, value in settings.items() if key != "provenance"},
+        benchmarks=results,
+        macro=macro(results),
+    )
     files.write_lines(folder.path / "verdicts.jsonl", rows)
-    files.write_json(folder.path / "scores.json", scores)
+    scores.write(folder.path / "scores.json")
     return scores, changes
 
 

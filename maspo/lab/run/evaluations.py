@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 from maspo.data import Problem, sources
 from maspo.evaluation.drawing import draw_missing
 from maspo.evaluation.folder import RUN_PART, EvaluationFolder
+from maspo.evaluation.score_file import BenchmarkScores, Scores
 from maspo.evaluation.scores import compare
 from maspo.evaluation.scoring import score
 from maspo.lab.console import Screen
@@ -44,7 +45,7 @@ class Evaluations:
 
     def evaluate(
         self, rollouts: int, sampler: Sampler, stop: Callable[[], bool] = lambda: False
-    ) -> dict[str, Any] | None:
+    ) -> Scores | None:
         """Evaluate the model after so many rollouts, or go on with that, and return its scores.
 
         Args:
@@ -71,7 +72,7 @@ class Evaluations:
         self.processes.wait()
         return found
 
-    def _scores(self, folder: EvaluationFolder) -> dict[str, Any]:
+    def _scores(self, folder: EvaluationFolder) -> Scores:
         if not folder.is_scored:
             score(folder, folder.all_samples(), self.rewards, versions())
         return folder.scores()
@@ -148,9 +149,9 @@ def curve(run: Path) -> list[dict[str, Any]]:
     """Return when each scored evaluation was, and its `metric` avg@k with `value`, `low` and `high`."""
     found = []
     for name, scores in _scored(run).items():
-        metric, estimate = next(iter(_only(scores)["metrics"].items()))
-        when = {key: scores["settings"][key] for key in ("rollouts", "step")}
-        found.append({"name": name, **when, "metric": metric, **estimate})
+        metric, estimate = next(iter(_only(scores).metrics.items()))
+        when = {key: scores.settings[key] for key in ("rollouts", "step")}
+        found.append({"name": name, **when, "metric": metric, **asdict(estimate)})
     return found
 
 
@@ -165,34 +166,32 @@ def best_of(averages: Mapping[int, float]) -> int | None:
     return max(sorted(trained), key=trained.__getitem__, default=None)
 
 
-def _scored(run: Path) -> dict[str, dict[str, Any]]:
+def _scored(run: Path) -> dict[str, Scores]:
     return {n: f.scores() for n, f in EvaluationFolder.of_run(run).items() if f.is_scored}
 
 
-def _only(scores: Mapping[str, Any]) -> dict[str, Any]:
+def _only(scores: Scores) -> BenchmarkScores:
     """Return the scores of the one benchmark of a run's evaluation."""
-    [found] = scores["benchmarks"].values()
+    [found] = scores.benchmarks.values()
     return found
 
 
-def figures_of(scores: Mapping[str, Any]) -> dict[str, Any]:
+def figures_of(scores: Scores) -> dict[str, Any]:
     """Return what a summary holds of the scores of one evaluation."""
     return _figures_of(_only(scores))
 
 
-def _figures_of(scores: Mapping[str, Any]) -> dict[str, Any]:
-    found = scores["metrics"]
-    kept = ("problems", "samples", "mean_tokens", "truncated", "outcomes", "score")
+def _figures_of(scores: BenchmarkScores) -> dict[str, Any]:
+    found = scores.metrics
+    kept = {"problems", "samples", "mean_tokens", "truncated", "outcomes", "score"}
     return {
-        **{name: estimate["value"] for name, estimate in found.items()},
-        "intervals": {
-            name: [e["low"], e["high"]] for name, e in found.items() if e["low"] is not None
-        },
-        **{key: scores[key] for key in kept},
+        **{name: estimate.value for name, estimate in found.items()},
+        "intervals": {name: [e.low, e.high] for name, e in found.items() if e.low is not None},
+        **scores.model_dump(mode="json", include=kept),
     }
 
 
-def _gain(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list[float]]:
+def _gain(before: BenchmarkScores, after: BenchmarkScores) -> dict[str, list[float]]:
     """Return value and interval of the paired difference; a single problem allows none."""
-    gain = compare({"": before}, {"": after})["macro"]
-    return {name: list(e.values()) for name, e in gain.items() if e["low"] is not None}
+    gain = compare({"": before}, {"": after}).macro
+    return {name: list(astuple(e)) for name, e in gain.items() if e.low is not None}

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from maspo.evaluation import decide, spread
-from maspo.lab.scores.load import Run
+from maspo.lab.scores.load import LabelledScores
 
 
-def chances(base: Run, run: Run, names: Sequence[str]) -> Iterable[str]:
+def chances(base: LabelledScores, run: LabelledScores, names: Sequence[str]) -> Iterable[str]:
     """Say how likely a run is better than the first one, on benchmarks that asked both the same."""
     told = []
     for name in names:
-        before, after = (one.benchmarks[name]["correct"] for one in (base, run))
+        before, after = (one.benchmarks[name].correct for one in (base, run))
         ids = list(before)
         shares = [[correct[i] / run.samples for i in ids] for correct in (before, after)]
         found = decide(*shares)
@@ -24,13 +24,13 @@ def chances(base: Run, run: Run, names: Sequence[str]) -> Iterable[str]:
         )
 
 
-def sources(run: Run) -> Iterable[str]:
+def sources(run: LabelledScores) -> Iterable[str]:
     """Say how much of the variance of a run's avg@k comes from its problems and from its samples."""
     told = []
     for name, scores in run.benchmarks.items():
-        if run.samples < 2 or scores["problems"] < 2:
+        if run.samples < 2 or scores.problems < 2:
             continue
-        found = spread([list(scores["correct"].values())], run.samples)
+        found = spread([list(scores.correct.values())], run.samples)
         whole = found.problems + found.samples
         if whole:
             told.append(

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from maspo.evaluation import Estimate
 from maspo.evaluation.benchmarks import BENCHMARKS
 from maspo.evaluation.scores import compare, macro
 from maspo.lab.scores.chances import chances, sources
-from maspo.lab.scores.load import Run
+from maspo.lab.scores.load import LabelledScores
 from maspo.lab.scores.published import Published
 
 TITLES = {
@@ -39,7 +40,7 @@ class Figure:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class TableRow:
     """A line of a table: for each column avg@k and pass@k, or None where they are not known."""
 
     label: str
@@ -58,6 +59,8 @@ class Detail:
     mean_tokens: float
     truncated: float
     outcomes: Mapping[str, int]
+    score: float | None
+    """Mean weighted sum of the rewards; None where they give verdicts alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,17 +71,17 @@ class Comparison:
     """Names of the benchmarks, in the order of the table."""
     columns: tuple[str, ...]
     """Titles of the benchmarks, then "Average"."""
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     published: Published | None
-    published_rows: tuple[Row, ...]
+    published_rows: tuple[TableRow, ...]
     notes: tuple[str, ...]
     base: str
-    differences: tuple[Row, ...]
+    differences: tuple[TableRow, ...]
     """Paired differences to the run called `base`."""
     chances: tuple[str, ...]
     """How likely each run is better than `base`, and what the scores vary with, in sentences."""
     details: tuple[Detail, ...]
-    runs: tuple[Run, ...]
+    runs: tuple[LabelledScores, ...]
 
     @property
     def ks(self) -> list[int]:
@@ -86,7 +89,7 @@ class Comparison:
         return sorted({row.k for row in self.rows})
 
 
-def compare_runs(runs: Sequence[Run], reference: Published | None = None) -> Comparison:
+def compare_runs(runs: Sequence[LabelledScores], reference: Published | None = None) -> Comparison:
     """Put evaluations side by side; the first one is what the others are paired with."""
     names = _ordered({name for run in runs for name in run.benchmarks})
     uneven = {name for name in names if not _same_problems(runs, name)}
@@ -123,25 +126,23 @@ def _ordered(names: set[str]) -> list[str]:
     return [*(n for n in BENCHMARKS if n in names), *sorted(names - BENCHMARKS.keys())]
 
 
-def _figure(estimate: Mapping[str, float | None]) -> Figure:
-    value, low, high = estimate["value"], estimate["low"], estimate["high"]
-    assert value is not None
-    return Figure(value=value, low=low, high=high)
+def _figure(estimate: Estimate) -> Figure:
+    return Figure(value=estimate.value, low=estimate.low, high=estimate.high)
 
 
-def _pair(metrics: Mapping[str, Any], k: int) -> tuple[Figure, Figure]:
+def _pair(metrics: Mapping[str, Estimate], k: int) -> tuple[Figure, Figure]:
     return _figure(metrics[f"avg@{k}"]), _figure(metrics[f"pass@{k}"])
 
 
-def _row(run: Run, names: Sequence[str]) -> Row:
+def _row(run: LabelledScores, names: Sequence[str]) -> TableRow:
     k, known = run.samples, run.benchmarks
-    cells = [_pair(known[name]["metrics"], k) if name in known else None for name in names]
+    cells = [_pair(known[name].metrics, k) if name in known else None for name in names]
     whole = None not in cells
-    average = _pair(macro({n: known[n] for n in names})["metrics"], k) if whole else None
-    return Row(label=run.label, k=k, cells=(*cells, average))
+    average = _pair(macro({n: known[n] for n in names}).metrics, k) if whole else None
+    return TableRow(label=run.label, k=k, cells=(*cells, average))
 
 
-def _with_best(rows: list[Row], uneven: Sequence[bool]) -> tuple[Row, ...]:
+def _with_best(rows: list[TableRow], uneven: Sequence[bool]) -> tuple[TableRow, ...]:
     """Mark the best of each column among the rows of one k, as far as the problems are the same."""
     forbidden = [*uneven, any(uneven)]
     marked = []
@@ -168,7 +169,7 @@ def _shown(figure: Figure) -> float:
     return round(100 * figure.value, 1)  # what a reader sees as equal is equally good
 
 
-def _published_rows(reference: Published, names: Sequence[str]) -> tuple[Row, ...]:
+def _published_rows(reference: Published, names: Sequence[str]) -> tuple[TableRow, ...]:
     columns = [*names, "average" if set(names) == set(PAPER) else ""]
     rows = []
     for method, known in reference.rows.items():
@@ -179,11 +180,11 @@ def _published_rows(reference: Published, names: Sequence[str]) -> tuple[Row, ..
             for c in columns
         ]
         if any(cells):
-            rows.append(Row(label=method, k=reference.k, cells=tuple(cells)))
+            rows.append(TableRow(label=method, k=reference.k, cells=tuple(cells)))
     return tuple(rows)
 
 
-def _difference(base: Run, run: Run, names: Sequence[str]) -> Row | None:
+def _difference(base: LabelledScores, run: LabelledScores, names: Sequence[str]) -> TableRow | None:
     """Pair a run with the first one, benchmark by benchmark, where both asked the same."""
     if base.samples != run.samples:
         return None
@@ -195,48 +196,49 @@ def _difference(base: Run, run: Run, names: Sequence[str]) -> Row | None:
         {name: base.benchmarks[name] for name in shared},
         {name: run.benchmarks[name] for name in shared},
     )
-    cells = [_pair(found["benchmarks"][n], k) if n in shared else None for n in names]
-    average = _pair(found["macro"], k) if None not in cells else None
-    return Row(label=run.label, k=k, cells=(*cells, average))
+    cells = [_pair(found.benchmarks[n], k) if n in shared else None for n in names]
+    average = _pair(found.macro, k) if None not in cells else None
+    return TableRow(label=run.label, k=k, cells=(*cells, average))
 
 
-def _chances(base: Run, run: Run, names: Sequence[str]) -> Iterable[str]:
+def _chances(base: LabelledScores, run: LabelledScores, names: Sequence[str]) -> Iterable[str]:
     if base.samples != run.samples:
         return ()
     return chances(base, run, [n for n in names if _same_problems([base, run], n, both=True)])
 
 
-def _detail(run: Run, name: str) -> Detail:
+def _detail(run: LabelledScores, name: str) -> Detail:
     scores = run.benchmarks[name]
     return Detail(
         label=run.label,
         benchmark=title(name),
-        problems=scores["problems"],
-        maj=_figure(scores["metrics"][f"maj@{run.samples}"]),
-        mean_tokens=scores["mean_tokens"],
-        truncated=scores["truncated"],
-        outcomes=scores["outcomes"],
+        problems=scores.problems,
+        maj=_figure(scores.metrics[f"maj@{run.samples}"]),
+        mean_tokens=scores.mean_tokens,
+        truncated=scores.truncated,
+        outcomes=scores.outcomes,
+        score=scores.score,
     )
 
 
 # --- what must not be compared in silence ------------------------------------------------------
 
 
-def _same_problems(runs: Sequence[Run], name: str, *, both: bool = False) -> bool:
-    having = [frozenset(r.benchmarks[name]["correct"]) for r in runs if name in r.benchmarks]
+def _same_problems(runs: Sequence[LabelledScores], name: str, *, both: bool = False) -> bool:
+    having = [frozenset(r.benchmarks[name].correct) for r in runs if name in r.benchmarks]
     return len(set(having)) == 1 and not (both and len(having) < len(runs))
 
 
-def _missing(runs: Sequence[Run], names: Sequence[str]) -> Iterable[str]:
+def _missing(runs: Sequence[LabelledScores], names: Sequence[str]) -> Iterable[str]:
     for run in runs:
         if absent := [title(name) for name in names if name not in run.benchmarks]:
             yield f"{run.label} was not measured on {', '.join(absent)}: it has no average."
 
 
-def _uneven(runs: Sequence[Run], uneven: Iterable[str]) -> Iterable[str]:
+def _uneven(runs: Sequence[LabelledScores], uneven: Iterable[str]) -> Iterable[str]:
     for name in sorted(uneven):
         sizes = [
-            f"{run.label}: {run.benchmarks[name]['problems']}"
+            f"{run.label}: {run.benchmarks[name].problems}"
             for run in runs
             if name in run.benchmarks
         ]
@@ -246,19 +248,21 @@ def _uneven(runs: Sequence[Run], uneven: Iterable[str]) -> Iterable[str]:
         )
 
 
-def _settings(runs: Sequence[Run]) -> Iterable[str]:
+def _settings(runs: Sequence[LabelledScores]) -> Iterable[str]:
     """Say which settings and versions differ, and for whom."""
 
-    def differing(key: str, read: Callable[[Run], Any]) -> Iterable[str]:
+    def differing(key: str, read: Callable[[LabelledScores], Any]) -> Iterable[str]:
         values = {run.label: repr(read(run)) if read(run) is not None else "none" for run in runs}
         if len(Counter(values.values())) > 1:
             told = "; ".join(f"{label}: {value}" for label, value in values.items())
             yield f"The runs differ in {key}: {told}."
 
     for key in _SETTINGS:
-        yield from differing(key, lambda run, key=key: run.settings.get(key))
+        yield from differing(key, lambda run, key=key: run.scores.settings.get(key))
     for key in _VERSIONS:
-        yield from differing(f"the version of {key}", lambda run, key=key: run.versions.get(key))
+        yield from differing(
+            f"the version of {key}", lambda run, key=key: run.scores.versions.get(key)
+        )
     if len({run.samples for run in runs}) > 1:
         yield (
             "avg@k estimates the same for every k; pass@k grows with k: only rows with the same k "

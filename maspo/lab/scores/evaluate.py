@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from maspo.evaluation.benchmarks import load_benchmarks
 from maspo.evaluation.drawing import draw_missing
 from maspo.evaluation.folder import EvaluationFolder
 from maspo.evaluation.prompts import default_template, token_budget
+from maspo.evaluation.score_file import Scores
 from maspo.evaluation.scoring import score
 from maspo.lab.checks import check_golds_reached
 from maspo.lab.console import Screen
@@ -27,8 +28,8 @@ from maspo.sampling.text import check_template_variables, prompt_tokens
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What a user asks of an evaluation; None leaves it to the model or the engine."""
+class EvaluationRequest:
+    """What a user asks of an evaluation; None and `auto` leave it to the model or the engine."""
 
     model: str
     benchmarks: Sequence[str]
@@ -46,8 +47,44 @@ class Asked:
     seed: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """What an evaluation is drawn with, nothing left open: the content of eval.json.
+
+    The folder of the data is not among it: what was in it is in problems.jsonl.
+    """
+
+    model: str
+    benchmarks: list[str]
+    """Their names."""
+    limit: int | None
+    """Problems of each benchmark; None is all."""
+    samples: int
+    temperature: float
+    top_p: float
+    max_tokens: int
+    template: str
+    chat_template_kwargs: Mapping[str, Any] | None
+    engine: str
+    dtype: str
+    batch_size: int
+    seed: int
+
+    @property
+    def sampling(self) -> Settings:
+        """What the sampler needs of it."""
+        return Settings(
+            samples=self.samples,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            max_new_tokens=self.max_tokens,
+            batch_size=self.batch_size,
+            seed=self.seed,
+        )
+
+
 def draw_evaluation(
-    asked: Asked, folder: EvaluationFolder, screen: Screen, rewards: RewardSet
+    asked: EvaluationRequest, folder: EvaluationFolder, screen: Screen, rewards: RewardSet
 ) -> None:
     """Begin or continue an evaluation: afterwards the folder holds every sample.
 
@@ -69,15 +106,22 @@ def draw_evaluation(
     ]
     tokens, context = token_budget(asked.max_tokens, read_limits(asked.model), prompts)
     engine = choose_engine(asked.engine)
-    settled = replace(
-        asked,
+    settings = EvaluationSettings(
+        model=asked.model,
+        benchmarks=list(problems),
+        limit=asked.limit,
+        samples=asked.samples,
+        temperature=asked.temperature,
+        top_p=asked.top_p,
         max_tokens=tokens,
         template=template,
+        chat_template_kwargs=variables,
         engine=engine,
         dtype=choose_dtype(asked.dtype),
         batch_size=BATCH_SIZES[engine] if asked.batch_size is None else asked.batch_size,
+        seed=asked.seed,
     )
-    settings, record = _settings(settled, tokens), _record(settled, problems)
+    record = asdict(settings)
     folder.begin(record | {"provenance": provenance(asked.seed)}, problems)
     tell(screen.console, *settings_lines(record, problems, folder.path))
 
@@ -87,33 +131,15 @@ def draw_evaluation(
         return open_sampler(
             engine,
             asked.model,
-            dtype=settled.dtype,
+            dtype=settings.dtype,
             context=context,
             chat_template_kwargs=variables,
         )
 
-    draw(folder, settings, sampler, screen)
+    draw_counted(folder, settings.sampling, sampler, screen)
 
 
-def _settings(settled: Asked, tokens: int) -> Settings:
-    assert settled.batch_size is not None
-    return Settings(
-        samples=settled.samples,
-        temperature=settled.temperature,
-        top_p=settled.top_p,
-        max_new_tokens=tokens,
-        batch_size=settled.batch_size,
-        seed=settled.seed,
-    )
-
-
-def _record(settled: Asked, problems: Mapping[str, Any]) -> dict[str, Any]:
-    """Write down everything but `data`: what was in that folder is in problems.jsonl."""
-    record = asdict(settled) | {"benchmarks": list(problems)}
-    return {key: value for key, value in record.items() if key != "data"}
-
-
-def draw(
+def draw_counted(
     folder: EvaluationFolder, settings: Settings, sampler: Callable[[], Sampler], screen: Screen
 ) -> None:
     """Draw the samples that the folder does not hold yet, and show how far it is."""
@@ -133,9 +159,7 @@ def rewards_of(folder: EvaluationFolder, *, workers: int, time_limit: float | No
     return Reward.model_validate({**known, **changes}).start()
 
 
-def score_evaluation(
-    folder: EvaluationFolder, screen: Screen, rewards: RewardSet
-) -> dict[str, Any]:
+def score_evaluation(folder: EvaluationFolder, screen: Screen, rewards: RewardSet) -> Scores:
     """Verify every sample; show the scores, and which verdicts are other than before."""
     drawn = folder.all_samples()
     with screen.counter("verifying", sum(map(len, drawn.values()))) as counter:

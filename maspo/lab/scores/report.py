@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from maspo.errors import InputError
+from maspo.evaluation.score_file import BenchmarkScores
 from maspo.lab.formatting import MISSING, percent, shortened, significant
 from maspo.lab.page import render_page, write_page
 from maspo.lab.scores import tables
 from maspo.lab.scores.comparison import Comparison, title
-from maspo.lab.scores.load import Run
+from maspo.lab.scores.load import LabelledScores
 from maspo.lab.style import COLORS
 
 _COLORS = [name for name in COLORS if name != "gray"]
@@ -67,9 +68,9 @@ def _doublings(highest: int) -> list[int]:
     return powers if powers[-1] == highest else [*powers, highest]
 
 
-def _at(scores: dict[str, Any], k: int) -> str:
-    found = scores["pass_curve"].get(str(k))
-    return MISSING if found is None else f"{100 * found['value']:.1f}"
+def _at(scores: BenchmarkScores, k: int) -> str:
+    found = scores.pass_curve.get(k)
+    return MISSING if found is None else f"{100 * found.value:.1f}"
 
 
 def _charts(comparison: Comparison) -> dict[str, Any]:
@@ -79,17 +80,17 @@ def _charts(comparison: Comparison) -> dict[str, Any]:
     for name in comparison.benchmarks:
         measured = [(i, run) for i, run in enumerate(comparison.runs) if name in run.benchmarks]
         series = [_series(run, name, ks, _COLORS[i % len(_COLORS)]) for i, run in measured]
-        sizes = sorted({run.benchmarks[name]["problems"] for _, run in measured})
+        sizes = sorted({run.benchmarks[name].problems for _, run in measured})
         note = f"{' or '.join(map(str, sizes))} problems."
         charts.append({"axis": title(name), "group": None, "series": series, "note": note})
     looks = {"percent": True, "log": False}
     return {"x": {"k": ks}, "charts": [chart | looks for chart in charts]}
 
 
-def _series(run: Run, name: str, ks: Sequence[int], color: str) -> dict[str, Any]:
-    curve = run.benchmarks[name]["pass_curve"]
+def _series(run: LabelledScores, name: str, ks: Sequence[int], color: str) -> dict[str, Any]:
+    curve = run.benchmarks[name].pass_curve
     values, lows, highs = (
-        [significant(curve[str(k)][part]) if str(k) in curve else None for k in ks]
+        [significant(getattr(curve[k], part)) if k in curve else None for k in ks]
         for part in ("value", "low", "high")
     )
     band = {"low": lows, "high": highs} if lows[0] is not None else {"low": [], "high": []}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from maspo.lab import formatting
 from maspo.lab.formatting import MISSING, percent, points
-from maspo.lab.scores.comparison import Comparison, Figure, Row
+from maspo.lab.scores.comparison import Comparison, Figure, TableRow
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -71,7 +71,7 @@ def markdown(comparison: Comparison) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _grid(comparison: Comparison, rows: Sequence[Row], *, signed: bool = False) -> str:
+def _grid(comparison: Comparison, rows: Sequence[TableRow], *, signed: bool = False) -> str:
     several = len(comparison.ks) > 1
 
     def cell(pair: tuple[Figure, Figure] | None) -> str:
@@ -163,7 +163,7 @@ def latex(comparison: Comparison) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _tex_row(row: Row, several: bool) -> str:
+def _tex_row(row: TableRow, several: bool) -> str:
     def figure(one: Figure) -> str:
         value = rf"\textbf{{{number(one)}}}" if one.best else number(one)
         span = interval(one)

@@ -10,6 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from maspo.evaluation import Estimate
+from maspo.evaluation.score_file import Scores
+from maspo.evaluation.scores import Differences
 from maspo.evaluation.scoring import Change
 from maspo.lab.formatting import percent, percent_with_interval, points_with_interval
 
@@ -37,22 +40,24 @@ def settings_lines(
     ]
 
 
-def show_scores(console: Console, scores: Mapping[str, Any]) -> None:
+def show_scores(console: Console, scores: Scores) -> None:
     """Print what was reached on each benchmark, their unweighted mean, and what lies behind it."""
-    benchmarks, mean = scores["benchmarks"], scores["macro"]["metrics"]
+    benchmarks, mean = scores.benchmarks, scores.macro.metrics
     table = _table("benchmark", *mean)
     for name, each in benchmarks.items():
-        table.add_row(name, *(_estimate(each["metrics"][metric]) for metric in mean))
+        table.add_row(name, *(_estimate(each.metrics[metric]) for metric in mean))
     if len(benchmarks) > 1:
         table.add_row("macro average", *map(_estimate, mean.values()))
     console.print()
     console.print(table)
     tell(console, "shares with 95% intervals over problems", "")
-    counts = _table("benchmark", "problems", "samples", "mean tokens", "truncated", "no verdict")
+    rewarded = any(each.score is not None for each in benchmarks.values())
+    columns = "problems", "samples", "mean tokens", "truncated", "no verdict"
+    counts = _table("benchmark", *columns, *(["mean reward"] if rewarded else []))
     for name, each in benchmarks.items():
-        size = each["problems"]
-        cells = str(size), str(size * each["samples"]), f"{each['mean_tokens']:.1f}"
-        counts.add_row(name, *cells, percent(each["truncated"], 1), _odd(each["outcomes"]))
+        cells = str(each.problems), str(each.problems * each.samples), f"{each.mean_tokens:.1f}"
+        score = [] if each.score is None else [f"{each.score:.3f}"]
+        counts.add_row(name, *cells, percent(each.truncated, 1), _odd(each.outcomes), *score)
     console.print(counts)
 
 
@@ -77,13 +82,13 @@ def show_changes(console: Console, changes: Sequence[Change]) -> None:
     tell(console, ", ".join(named[:_LISTED]) + more)
 
 
-def show_comparison(console: Console, difference: Mapping[str, Any], names: Iterable[str]) -> None:
+def show_differences(console: Console, found: Differences, names: Iterable[str]) -> None:
     """Print the paired difference of two evaluations; `names` are the earlier and the later one."""
-    metrics = list(difference["macro"])
+    metrics = list(found.macro)
     table = _table("difference", *metrics)
-    rows = dict(difference["benchmarks"])
+    rows = dict(found.benchmarks)
     if len(rows) > 1:
-        rows["macro average"] = difference["macro"]
+        rows["macro average"] = found.macro
     for name, each in rows.items():
         table.add_row(name, *(_difference(each[metric]) for metric in metrics))
     before, after = names
@@ -100,13 +105,9 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _estimate(estimate: Mapping[str, float | None]) -> str:
-    value = estimate["value"]
-    assert value is not None
-    return percent_with_interval(value, estimate["low"], estimate["high"])
+def _estimate(estimate: Estimate) -> str:
+    return percent_with_interval(estimate.value, estimate.low, estimate.high)
 
 
-def _difference(estimate: Mapping[str, float | None]) -> str:
-    value = estimate["value"]
-    assert value is not None
-    return points_with_interval(value, estimate["low"], estimate["high"])
+def _difference(estimate: Estimate) -> str:
+    return points_with_interval(estimate.value, estimate.low, estimate.high)
