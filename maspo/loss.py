@@ -16,6 +16,7 @@ from maspo.core.kl import KL
 from maspo.core.objective import Objective
 from maspo.core.reduction import DEFAULT_REDUCTION, reduce_tokens
 from maspo.core.select import only
+from maspo.core.shapes import AnyMask, Scalar, Tokens, TokensOrRows
 from maspo.errors import InputError
 from maspo.objectives import as_objective
 
@@ -24,9 +25,9 @@ from maspo.objectives import as_objective
 class PolicyLoss:
     """A loss and what it was made of."""
 
-    loss: Tensor
+    loss: Scalar
     """Scalar to be minimised, differentiable in `log_probs`."""
-    weights: Tensor
+    weights: Tokens
     """w, `[batch, time]`, detached, 0 under the mask: d loss_t / d log_prob_t = -w A before reduction."""
     metrics: dict[str, Mean]
     """What the gate did; `float(metrics[name])` is the number, see `gate_metrics` for the names.
@@ -34,19 +35,19 @@ class PolicyLoss:
 
 
 def policy_loss(
-    log_probs: Tensor,
-    old_log_probs: Tensor,
-    advantages: Tensor,
-    mask: Tensor,
+    log_probs: Tokens,
+    old_log_probs: Tokens,
+    advantages: TokensOrRows,
+    mask: AnyMask,
     *,
     objective: Objective | str,
     reduction: str | None = None,
     denominator: Tensor | float | None = None,
     max_length: int | None = None,
-    rollout_weights: Tensor | None = None,
-    ref_log_probs: Tensor | None = None,
+    rollout_weights: Tokens | None = None,
+    ref_log_probs: Tokens | None = None,
     kl: KL | None = None,
-    entropies: Tensor | None = None,
+    entropies: Tokens | None = None,
     sum_over_processes: Callable[[Tensor], Tensor] | None = None,
     diagnostics: bool = True,
 ) -> PolicyLoss:

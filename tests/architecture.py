@@ -34,7 +34,7 @@ SIBLINGS = {
 ALONE = {
     "errors": set(),
     "files": {"filelock"},
-    "core": {"torch"},
+    "core": {"torch", "jaxtyping"},  # the latter for type checkers and tests alone
     "objectives": {"torch"},
     "loss": {"torch"},
 }

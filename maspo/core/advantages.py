@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from torch import Tensor
 from maspo.core.history import RewardHistory
 from maspo.core.rewards import checked_rewards, live_groups
 from maspo.core.settings import check_settings, setting
+from maspo.core.shapes import Advantages, Rewards, Scored
 from maspo.errors import InputError, unknown
 
 
@@ -33,7 +34,7 @@ class AdvantageEstimator(ABC):
         check_settings(self)
 
     @abstractmethod
-    def estimate(self, batch: RewardBatch) -> Tensor:
+    def estimate(self, batch: RewardBatch) -> Advantages:
         """Give the advantages, `[prompts, samples]`; `batch` has what `inputs` names."""
 
 
@@ -41,21 +42,21 @@ class AdvantageEstimator(ABC):
 class RewardBatch:
     """What an estimator sees; `centred`, `alive` and `deviation` leave out what is not scored."""
 
-    rewards: Tensor
+    rewards: Rewards
     """`[prompts, samples]`, finite, float32 or wider; unscored samples have one of their group's."""
-    scored: Tensor
+    scored: Scored
     """Bool `[prompts, samples]`: false for samples that have no part in anything."""
-    lengths: Tensor | None = None
+    lengths: Rewards | None = None
     """Response tokens, `[prompts, samples]`."""
     history: RewardHistory | None = None
     """Earlier rewards of these prompts."""
 
 
-def _epsilon(default: float) -> float:
+def _epsilon(default: float) -> Any:
     return setting(default, "e", "added to the standard deviation, in units of reward", low=0)
 
 
-def _ddof(default: int = 1) -> int:
+def _ddof(default: int = 1) -> Any:
     return setting(default, "ddof", "divisor of a variance: n - ddof", low=0, high=1)
 
 
@@ -93,7 +94,7 @@ class GroupAdvantages(AdvantageEstimator):
     epsilon: float = _epsilon(1e-6)
     ddof: int = _ddof()
 
-    def estimate(self, batch: RewardBatch) -> Tensor:
+    def estimate(self, batch: RewardBatch) -> Advantages:
         """See the class."""
         return alive(batch, centred(batch) / (deviation(batch, self.ddof, (1,)) + self.epsilon))
 
@@ -105,7 +106,7 @@ class CentredAdvantages(AdvantageEstimator):
     Source: arXiv:2503.20783; dividing by the std would give easy and hard prompts more weight.
     """
 
-    def estimate(self, batch: RewardBatch) -> Tensor:
+    def estimate(self, batch: RewardBatch) -> Advantages:
         """See the class."""
         return centred(batch)
 
@@ -117,7 +118,7 @@ class LeaveOneOutAdvantages(AdvantageEstimator):
     Source: arXiv:2402.14740. verl leaves a group of one its reward; here it has 0.
     """
 
-    def estimate(self, batch: RewardBatch) -> Tensor:
+    def estimate(self, batch: RewardBatch) -> Advantages:
         """See the class."""
         samples = batch.scored.sum(1, keepdim=True).to(batch.rewards)
         return centred(batch) * (samples / (samples - 1).clamp(min=1))
@@ -133,7 +134,7 @@ class BatchAdvantages(AdvantageEstimator):
     epsilon: float = _epsilon(1e-4)
     ddof: int = _ddof()
 
-    def estimate(self, batch: RewardBatch) -> Tensor:
+    def estimate(self, batch: RewardBatch) -> Advantages:
         """See the class."""
         return alive(batch, centred(batch) / (deviation(batch, self.ddof, (0, 1)) + self.epsilon))
 
@@ -162,7 +163,7 @@ class WhitenedAdvantages(AdvantageEstimator):
     epsilon: float = setting(1e-8, "e", "added to the variance, in units of reward squared", low=0)
     ddof: int = _ddof()
 
-    def estimate(self, batch: RewardBatch) -> Tensor:
+    def estimate(self, batch: RewardBatch) -> Advantages:
         """See the class."""
         x, lengths = centred(batch), batch.lengths
         assert lengths is not None
@@ -186,7 +187,7 @@ class GPGAdvantages(AdvantageEstimator):
     enough groups are live.
     """
 
-    def estimate(self, batch: RewardBatch) -> Tensor:
+    def estimate(self, batch: RewardBatch) -> Advantages:
         """See the class."""
         live = live_groups(batch.rewards)[:, None] & batch.scored
         samples = batch.scored.sum().to(batch.rewards)
@@ -215,7 +216,7 @@ class SmoothAdvantages(AdvantageEstimator):
     epsilon: float = _epsilon(1e-6)
     ddof: int = _ddof(0)
 
-    def estimate(self, batch: RewardBatch) -> Tensor:
+    def estimate(self, batch: RewardBatch) -> Advantages:
         """See the class."""
         rewards, past = batch.rewards, batch.history
         assert past is not None
@@ -251,13 +252,13 @@ library alone: whoever calls them keeps the history."""
 
 
 def estimate_advantages(
-    rewards: Tensor,
+    rewards: Rewards,
     estimator: AdvantageEstimator | str = "group",
     *,
-    lengths: Tensor | None = None,
+    lengths: Rewards | None = None,
     history: RewardHistory | None = None,
-    scored: Tensor | None = None,
-) -> Tensor:
+    scored: Scored | None = None,
+) -> Advantages:
     """Turn rewards into advantages, both `[prompts, samples]`; `flatten()` them for `policy_loss`.
 
     Args:

@@ -20,6 +20,7 @@ from maspo.core.batch import TokenBatch
 from maspo.core.diagnostics import Mean, gate_metrics
 from maspo.core.objective import Objective, Terms
 from maspo.core.select import only
+from maspo.core.shapes import Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +31,14 @@ class Applied:
     """The tokens it was applied to."""
     terms: Terms
     """What the objective itself says of them, without rollout weights."""
-    weights: Tensor
+    weights: Tokens
     """w, the factor on A ∇log π, times the rollout weights."""
-    slopes: Tensor
+    slopes: Tokens
     """Derivative of the gain of each token by its log-probability: w A and the offset."""
-    values: Tensor
+    values: Tokens
     """Gain of each token, to be maximised; a number to report, see `Terms.surrogate`."""
 
-    def gain(self, log_probs: Tensor) -> Tensor:
+    def gain(self, log_probs: Tokens) -> Tokens:
         """Return `values` as a function of `log_probs` whose derivative is `slopes`."""
         return with_slopes(self.values, self.slopes, log_probs)
 
@@ -49,7 +50,7 @@ class Applied:
 
 @torch.no_grad()
 def apply_objective(
-    objective: Objective, batch: TokenBatch, rollout_weights: Tensor | None = None
+    objective: Objective, batch: TokenBatch, rollout_weights: Tokens | None = None
 ) -> Applied:
     """Apply `objective` to `batch`; `rollout_weights`, `[batch, time]`, multiply any objective.
 
@@ -64,7 +65,7 @@ def apply_objective(
     return Applied(batch=batch, terms=terms, weights=weights, slopes=slopes, values=values)
 
 
-def with_slopes(values: Tensor, slopes: Tensor, log_probs: Tensor) -> Tensor:
+def with_slopes(values: Tokens, slopes: Tokens, log_probs: Tokens) -> Tokens:
     """Return a tensor equal to `values` whose derivative by `log_probs` is `slopes`.
 
     All are `[batch, time]`; `values` and `slopes` are constants, and 0 under the mask, where

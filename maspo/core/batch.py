@@ -11,6 +11,7 @@ from torch import Tensor
 
 from maspo.core import select
 from maspo.core.select import only, only_, prepared
+from maspo.core.shapes import Mask, Tokens
 
 MAX_LOG_RATIO = 20.0
 """|log ratio| beyond which a token counts as broken: its ratio is held there, and its gradient is 0."""
@@ -28,15 +29,15 @@ class TokenBatch:
     what is `given_` is as the caller has it.
     """
 
-    log_probs: Tensor
+    log_probs: Tokens
     """log π of the policy being trained."""
-    given_old_log_probs: Tensor
+    given_old_log_probs: Tokens
     """What `old_log_probs` is made of when an objective first asks for it: not all do."""
-    advantages: Tensor
+    advantages: Tokens
     """A, per token."""
-    mask: Tensor
+    mask: Mask
     """Bool; true on response tokens."""
-    given_entropies: Tensor | None = None
+    given_entropies: Tokens | None = None
     """What `entropies` is made of, likewise."""
     max_log_ratio: float = MAX_LOG_RATIO
     """|log ratio| at which the ratio is held."""
@@ -92,7 +93,7 @@ class TokenBatch:
         return prepared(self.mask, self.log_probs)
 
     @cached_property
-    def old_log_probs(self) -> Tensor:
+    def old_log_probs(self) -> Tokens:
         """log π_old of the policy that the update starts from, `[batch, time]`."""
         return finite(self.given_old_log_probs, self.kept)
 
@@ -102,17 +103,17 @@ class TokenBatch:
         return None if self.given_entropies is None else only(self.given_entropies, self.kept)
 
     @cached_property
-    def log_ratio(self) -> Tensor:
+    def log_ratio(self) -> Tokens:
         """log π - log π_old, `[batch, time]`, as it is: not bounded."""
         return self.log_probs - self.old_log_probs
 
     @cached_property
-    def ratio(self) -> Tensor:
+    def ratio(self) -> Tokens:
         """π / π_old, `[batch, time]`, held where its logarithm leaves ± `max_log_ratio`."""
         return self.log_ratio.clamp(-self.max_log_ratio, self.max_log_ratio).exp_()
 
     @cached_property
-    def broken(self) -> Tensor:
+    def broken(self) -> Mask:
         """Bool `[batch, time]`: the ratio is out of bounds."""
         return self.log_ratio.abs() > self.max_log_ratio
 

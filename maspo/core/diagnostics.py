@@ -10,6 +10,7 @@ from torch import Tensor
 from maspo.core.batch import TokenBatch
 from maspo.core.objective import Terms
 from maspo.core.select import only
+from maspo.core.shapes import Count, Mask, Scalar, Tokens
 
 CLIP = 0.2
 """Radius of the clip that `grad_mass_vs_clip` compares with, GRPO's default."""
@@ -22,9 +23,9 @@ BANDS = {"low": (0.0, 0.1), "mid": (0.1, 0.9), "high": (0.9, torch.inf)}
 class Mean:
     """A weighted mean kept as its two sums, so that the means of parts add up to that of the whole."""
 
-    total: Tensor
+    total: Scalar
     """Scalar: sum of weight times value."""
-    weight: Tensor
+    weight: Count
     """Scalar: sum of weights."""
 
     def __add__(self, other: Mean) -> Mean:
@@ -71,7 +72,7 @@ def gate_metrics(batch: TokenBatch, terms: Terms) -> dict[str, Mean]:
     return {f"maspo/{name}": mean for name, mean in found.items()}
 
 
-def mean_over(values: Tensor, where: Tensor) -> Mean:
+def mean_over(values: Tokens, where: Mask) -> Mean:
     """Average `values` over the tokens that `where` marks, both `[batch, time]`."""
     return Mean(only(values, where).sum(), where.sum())
 

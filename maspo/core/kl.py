@@ -13,6 +13,7 @@ from torch import Tensor
 from maspo.core.batch import MAX_LOG_RATIO, TokenBatch, finite
 from maspo.core.select import only
 from maspo.core.settings import check_settings, setting
+from maspo.core.shapes import Tokens
 from maspo.errors import InputError
 
 ESTIMATORS = ("k1", "k2", "k3", "k1+", "k3+", "abs")
@@ -64,7 +65,7 @@ class KL:
                 f"take {self.estimator[:-1]}"
             )
 
-    def terms(self, batch: TokenBatch, ref_log_probs: Tensor) -> tuple[Tensor, Tensor]:
+    def terms(self, batch: TokenBatch, ref_log_probs: Tokens) -> tuple[Tokens, Tokens]:
         """Give K and its slope by log π, both `[batch, time]` and without `coef`.
 
         `ref_log_probs` is `[batch, time]`, in nats; what lies under the mask may be anything.

@@ -12,6 +12,7 @@ from maspo.core.batch import MAX_LOG_RATIO, TokenBatch
 from maspo.core.gates import SHAPES, Gated
 from maspo.core.select import choose, only, prepared
 from maspo.core.settings import check_settings, setting
+from maspo.core.shapes import Tokens
 from maspo.errors import InputError
 
 
@@ -22,28 +23,28 @@ class Terms:
     All tensors are `[batch, time]`; `Objective.terms` makes them 0 under the mask.
     """
 
-    weights: Tensor
+    weights: Tokens
     """w, the factor on A ∇log π."""
-    surrogate: Tensor | None = None
+    surrogate: Tokens | None = None
     """J, the value to be maximised, for reports only; none: c log π."""
-    ratios: Tensor | None = None
+    ratios: Tokens | None = None
     """ρ as the objective sees it, where that is not the ratio of the token."""
-    offsets: Tensor | None = None
+    offsets: Tokens | None = None
     """Coefficients on ∇log π that do not scale with A."""
-    widths: Tensor | None = None
+    widths: Tokens | None = None
     """Radius of the gate, in units of the ratio."""
 
-    def slopes(self, advantages: Tensor) -> Tensor:
+    def slopes(self, advantages: Tokens) -> Tokens:
         """Give c = w A + offset, the coefficient on ∇log π."""
         c = self.weights * advantages
         return c if self.offsets is None else c + self.offsets
 
-    def slopes_and_values(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
+    def slopes_and_values(self, batch: TokenBatch) -> tuple[Tokens, Tokens]:
         """Give c and J, all that an engine needs."""
         c = self.slopes(batch.advantages)
         return c, c * batch.log_probs if self.surrogate is None else self.surrogate
 
-    def ratios_of(self, batch: TokenBatch) -> Tensor:
+    def ratios_of(self, batch: TokenBatch) -> Tokens:
         """Give ρ as the objective sees it, `[batch, time]`."""
         return batch.ratio if self.ratios is None else self.ratios
 
@@ -187,7 +188,7 @@ class GatedObjective(Objective):
         return in_words(self.level, self.shape, side, self.cap)
 
     @abstractmethod
-    def width(self, batch: TokenBatch) -> Tensor:
+    def width(self, batch: TokenBatch) -> Tokens:
         """Give the radius of the gate, `[batch, time]`, in units of the ratio."""
 
     def token_terms(self, batch: TokenBatch) -> Terms:
@@ -206,7 +207,7 @@ class GatedObjective(Objective):
             widths=width,
         )
 
-    def gate(self, batch: TokenBatch, width: Tensor) -> Gated:
+    def gate(self, batch: TokenBatch, width: Tokens) -> Gated:
         """Give weight and value per unit of advantage where the gate is on."""
         return SHAPES[self.shape](batch.ratio, width)
 
@@ -223,7 +224,7 @@ class LogProbObjective(Objective):
     """
 
     @abstractmethod
-    def weight(self, batch: TokenBatch) -> Tensor:
+    def weight(self, batch: TokenBatch) -> Tokens:
         """Give w, `[batch, time]`."""
 
     def token_terms(self, batch: TokenBatch) -> Terms:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from maspo.core.shapes import Mask, Scalar, Tokens
 from maspo.errors import InputError, unknown
 
 REDUCTIONS = (
@@ -35,13 +36,13 @@ DEFAULT_REDUCTION = "token-mean"
 
 
 def reduce_tokens(
-    values: Tensor,
-    mask: Tensor,
+    values: Tokens,
+    mask: Mask,
     reduction: str,
     *,
     denominator: Tensor | float | None = None,
     max_length: int | None = None,
-) -> Tensor:
+) -> Scalar:
     """Reduce `values`, `[batch, time]` and 0 under the mask, to a scalar.
 
     `mask` is bool `[batch, time]`. `denominator` is the global count the table above names; without

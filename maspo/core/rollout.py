@@ -29,18 +29,19 @@ from torch import Tensor
 
 from maspo.core.batch import MAX_LOG_RATIO, finite
 from maspo.core.select import only
+from maspo.core.shapes import AnyMask, Tokens
 from maspo.errors import InputError, unknown
 
 
 def rollout_weights(
-    old_log_probs: Tensor,
-    rollout_log_probs: Tensor,
-    mask: Tensor,
+    old_log_probs: Tokens,
+    rollout_log_probs: Tokens,
+    mask: AnyMask,
     mode: str = "token_truncate",
     *,
     low: float | None = None,
     high: float | None = None,
-) -> Tensor:
+) -> Tokens:
     """Give the weights for `policy_loss(rollout_weights=...)`, `[batch, time]`, detached, 0 under the mask.
 
     Args:

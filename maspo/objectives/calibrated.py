@@ -11,6 +11,7 @@ from torch import Tensor
 from maspo.core.batch import TokenBatch
 from maspo.core.select import only
 from maspo.core.settings import setting
+from maspo.core.shapes import Tokens
 from maspo.objectives.maspo import MASPO
 
 RUNGS = 24
@@ -48,7 +49,7 @@ class MASPOCalibrated(MASPO):
         0.05, "s_min", "least scale of the width; 1: MASPO", low=0, high=1, open_low=True
     )
 
-    def width(self, batch: TokenBatch) -> Tensor:
+    def width(self, batch: TokenBatch) -> Tokens:
         """Give s σ of every token, `[batch, time]`."""
         width = super().width(batch)
         return width * self.scale(batch, width)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
 from maspo.core.batch import TokenBatch
 from maspo.core.objective import LogProbObjective
 from maspo.core.settings import setting
+from maspo.core.shapes import Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +40,7 @@ class CISPO(LogProbObjective):
     )
     epsilon_high: float = setting(4.0, "ε_high", "how far above 1 the weight may rise", low=0)
 
-    def weight(self, batch: TokenBatch) -> Tensor:
+    def weight(self, batch: TokenBatch) -> Tokens:
         """Give the clipped ratio, `[batch, time]`."""
         floor = None if self.epsilon_low is None else 1 - self.epsilon_low
         return batch.ratio.clamp(floor, 1 + self.epsilon_high)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from maspo.core.batch import TokenBatch
 from maspo.core.objective import GatedObjective
 from maspo.core.select import choose
 from maspo.core.settings import override, setting
+from maspo.core.shapes import Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class DAC(GatedObjective):
     )
     cap: float | None = override(GatedObjective, "cap", 10.0)
 
-    def width(self, batch: TokenBatch) -> Tensor:
+    def width(self, batch: TokenBatch) -> Tokens:
         """Give 1 - lo below 1 and hi - 1 above, `[batch, time]`."""
         rarity = torch.exp(-batch.old_log_probs)
         low = 0.5 - 0.5 * (1 - 4 * self.epsilon_low * rarity).clamp(min=0).sqrt()

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
 from maspo.core.batch import TokenBatch
 from maspo.core.gates import Gated
 from maspo.core.objective import GatedObjective
 from maspo.core.select import choose, pick
 from maspo.core.settings import override, setting
+from maspo.core.shapes import Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +43,11 @@ class DGPO(GatedObjective):
     m: float = setting(2.0, "m", "root of the decay above 1 + ε_high", low=0, open_low=True)
     shape: str = override(GatedObjective, "shape", "power", choices=("power",))
 
-    def width(self, batch: TokenBatch) -> Tensor:
+    def width(self, batch: TokenBatch) -> Tokens:
         """Give ε on the token's side of 1, `[batch, time]`."""
         return pick(batch.ratio > 1, self.epsilon_high, self.epsilon_low, batch.ratio)
 
-    def gate(self, batch: TokenBatch, width: Tensor) -> Gated:
+    def gate(self, batch: TokenBatch, width: Tokens) -> Gated:
         """Let the weight decay beyond the bound, by the power of its side."""
         ratio, high = batch.ratio, batch.ratio > 1
         excess = choose(high, (1 + width) / ratio, ratio / (1 - width))

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from maspo.core.batch import TokenBatch
 from maspo.core.objective import LogProbObjective
 from maspo.core.select import only
 from maspo.core.settings import setting
+from maspo.core.shapes import Tokens
 
 TINY = 1e-8
 """Added to probabilities inside a logarithm, as in verl."""
@@ -37,14 +37,14 @@ class DPPO(LogProbObjective):
     )
 
     @abstractmethod
-    def divergence(self, batch: TokenBatch) -> Tensor:
+    def divergence(self, batch: TokenBatch) -> Tokens:
         """Give how far a token moved from π_old, at least 0, `[batch, time]`."""
 
     @abstractmethod
     def limits(self) -> tuple[float, float]:
         """Give the greatest divergence downwards, with A < 0, and upwards, with A > 0."""
 
-    def weight(self, batch: TokenBatch) -> Tensor:
+    def weight(self, batch: TokenBatch) -> Tokens:
         """Give the bounded ratio of the tokens within the limits, 0 for the others."""
         low, high = self.limits()
         divergence, moved = self.divergence(batch), batch.log_ratio
@@ -78,7 +78,7 @@ class DPPOTV(DPPO):
         0.15, "δ_high", "how far π may rise above π_old, with A > 0, a probability", low=0, high=1
     )
 
-    def divergence(self, batch: TokenBatch) -> Tensor:
+    def divergence(self, batch: TokenBatch) -> Tokens:
         """Give |π - π_old|."""
         return (batch.log_probs.exp() - batch.old_log_probs.exp()).abs()
 
@@ -112,7 +112,7 @@ class DPPOKL(DPPO):
         0.05, "δ_high", "greatest divergence of a rising token, with A > 0, in nats", low=0
     )
 
-    def divergence(self, batch: TokenBatch) -> Tensor:
+    def divergence(self, batch: TokenBatch) -> Tokens:
         """Give K, in nats."""
         # A log-probability rounded to just above 0 would make the logarithm NaN.
         p, q = (x.clamp(max=0).exp_() for x in (batch.log_probs, batch.old_log_probs))

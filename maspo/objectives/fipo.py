@@ -12,6 +12,7 @@ from maspo.core.batch import TokenBatch
 from maspo.core.objective import Terms
 from maspo.core.select import choose, only
 from maspo.core.settings import override, setting
+from maspo.core.shapes import Tokens
 from maspo.objectives.grpo import GRPO
 
 BLOCK = 128
@@ -59,7 +60,7 @@ class FIPO(GRPO):
         assert terms.surrogate is not None  # a ratio objective has one
         return replace(terms, weights=terms.weights * f, surrogate=terms.surrogate * f)
 
-    def influence(self, batch: TokenBatch) -> Tensor:
+    def influence(self, batch: TokenBatch) -> Tokens:
         """Return f, `[batch, time]`."""
         drift = batch.log_ratio
         if self.cap is not None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
 from maspo.core.batch import TokenBatch
 from maspo.core.objective import LogProbObjective
+from maspo.core.shapes import Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +31,6 @@ class GPG(LogProbObjective):
     reduction: ClassVar[str] = "seq-mean-token-mean"
     when_unstable: ClassVar[str] = "take one update per rollout: nothing here corrects for more"
 
-    def weight(self, batch: TokenBatch) -> Tensor:
+    def weight(self, batch: TokenBatch) -> Tokens:
         """Give 1, `[batch, time]`."""
         return batch.log_probs.new_ones(()).expand_as(batch.log_probs)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
 from maspo.core.batch import TokenBatch
 from maspo.core.gates import Gated
 from maspo.core.objective import GatedObjective
 from maspo.core.select import choose, pick
 from maspo.core.settings import override, setting
+from maspo.core.shapes import Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +46,11 @@ class CEGPPO(GatedObjective):
     shape: str = override(GatedObjective, "shape", "constant", choices=("constant",))
     cap: float | None = override(GatedObjective, "cap", 10.0)
 
-    def width(self, batch: TokenBatch) -> Tensor:
+    def width(self, batch: TokenBatch) -> Tokens:
         """Give ε on the token's side of 1, `[batch, time]`."""
         return pick(batch.ratio > 1, self.epsilon_high, self.epsilon_low, batch.ratio)
 
-    def gate(self, batch: TokenBatch, width: Tensor) -> Gated:
+    def gate(self, batch: TokenBatch, width: Tokens) -> Gated:
         """Hold the weight at its share of the bound that the ratio has passed."""
         high, low = self.beta2 * (1 + self.epsilon_high), self.beta1 * (1 - self.epsilon_low)
         kept = pick(batch.ratio > 1, high, low, batch.ratio)

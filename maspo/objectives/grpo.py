@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
 from maspo.core.batch import TokenBatch
 from maspo.core.objective import GatedObjective
 from maspo.core.select import pick
 from maspo.core.settings import override, setting
+from maspo.core.shapes import Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +37,7 @@ class GRPO(GatedObjective):
         0.2, "ε_high", "how far above 1 a ratio keeps its gradient, with A > 0", low=0
     )
 
-    def width(self, batch: TokenBatch) -> Tensor:
+    def width(self, batch: TokenBatch) -> Tokens:
         """Give ε on the token's side of 1, `[batch, time]`."""
         return pick(batch.ratio > 1, self.epsilon_high, self.epsilon_low, batch.ratio)
 

@@ -13,6 +13,7 @@ from maspo.core.batch import TokenBatch
 from maspo.core.objective import Objective, Terms
 from maspo.core.select import only
 from maspo.core.settings import setting
+from maspo.core.shapes import Mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class MaskedObjective(Objective):
     gate_form: ClassVar[str] = "hard"
 
     @abstractmethod
-    def keeps(self, batch: TokenBatch) -> Tensor:
+    def keeps(self, batch: TokenBatch) -> Mask:
         """Return which tokens keep their gradient, bool `[batch, time]`."""
 
     def token_terms(self, batch: TokenBatch) -> Terms:
@@ -61,7 +62,7 @@ class IPO(MaskedObjective):
         1e4, "w_max", "greatest weight, for both signs; none: no bound", low=1, optional=True
     )
 
-    def keeps(self, batch: TokenBatch) -> Tensor:
+    def keeps(self, batch: TokenBatch) -> Mask:
         """Return where π is near enough to π_old."""
         return (batch.log_probs.exp() - batch.old_log_probs.exp()).abs() <= self.epsilon
 
@@ -91,7 +92,7 @@ class IcePop(MaskedObjective):
     low: float = setting(0.2, "a", "least ratio that keeps its gradient", low=0, high=1)
     high: float = setting(5.0, "b", "greatest ratio that keeps its gradient", low=1)
 
-    def keeps(self, batch: TokenBatch) -> Tensor:
+    def keeps(self, batch: TokenBatch) -> Mask:
         """Return where the ratio is inside the bounds."""
         return (batch.ratio >= self.low) & (batch.ratio <= self.high)
 
@@ -130,7 +131,7 @@ class CPPO(MaskedObjective):
         0.02, "b_min", "least mean distance that the prefix may have, a probability", low=0, high=1
     )
 
-    def keeps(self, batch: TokenBatch) -> Tensor:
+    def keeps(self, batch: TokenBatch) -> Mask:
         """Return the tokens that move back, and those that their budget allows."""
         distance = (batch.log_probs.exp() - batch.old_log_probs.exp()).abs()
         place = batch.mask.cumsum(1) - 1

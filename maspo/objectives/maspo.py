@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from maspo.core.batch import TokenBatch
 from maspo.core.objective import GatedObjective
 from maspo.core.select import choose
 from maspo.core.settings import override, setting
+from maspo.core.shapes import Tokens
 from maspo.errors import InputError
 
 
@@ -91,7 +91,7 @@ class MASPO(GatedObjective):
                 f"adv_low ({self.adv_low:g}) must not exceed adv_high ({self.adv_high:g})"
             )
 
-    def width(self, batch: TokenBatch) -> Tensor:
+    def width(self, batch: TokenBatch) -> Tokens:
         """Give σ of every token, `[batch, time]`."""
         mass = self.sigma_base * torch.exp(-self.alpha * batch.old_log_probs)
         if self.sigma_high is not None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
 from maspo.core.batch import TokenBatch
 from maspo.core.objective import GatedObjective
 from maspo.core.select import pick
 from maspo.core.settings import override, setting
+from maspo.core.shapes import Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +39,7 @@ class SAPO(GatedObjective):
     shape: str = override(GatedObjective, "shape", "sech2")
     two_sided: bool = override(GatedObjective, "two_sided", True)
 
-    def width(self, batch: TokenBatch) -> Tensor:
+    def width(self, batch: TokenBatch) -> Tokens:
         """Give 1/τ, `[batch, time]`."""
         return pick(batch.advantages > 0, 1 / self.tau_pos, 1 / self.tau_neg, batch.ratio)
 

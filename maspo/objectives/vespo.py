@@ -12,6 +12,7 @@ from maspo.core.batch import TokenBatch
 from maspo.core.objective import LogProbObjective, Terms
 from maspo.core.select import pick
 from maspo.core.settings import setting
+from maspo.core.shapes import Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ class VESPO(LogProbObjective):
         bound = self.max_log_ratio
         return batch.log_ratio.clamp(-bound, bound).sum(1, keepdim=True).clamp_(-bound, bound)
 
-    def weight(self, batch: TokenBatch) -> Tensor:
+    def weight(self, batch: TokenBatch) -> Tokens:
         """Give φ(W), `[batch, time]`."""
         log_w = self.log_sequence_ratio(batch)
         negative = batch.sequence_mean(batch.advantages) < 0
