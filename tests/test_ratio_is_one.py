@@ -29,15 +29,15 @@ def even_tokens(completion_ids, **_):
 
 
 def train(model, processor, folder, rows, **settings):
-    """Train a rollout of four updates at learning rate 0; return the trainer and what it scored."""
+    """Train a rollout of four updates, at learning rate 0 unless told; return trainer and what it scored."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="(?!training is collapsing)")
         args = MASPOConfig(
             output_dir=str(folder), objective=maspo.GRPO(), updates_per_rollout=4,
             gradient_accumulation_steps=2, per_device_train_batch_size=4, num_generations=4,
-            max_completion_length=12, learning_rate=0.0, max_grad_norm=1e9, bf16=False,
+            max_completion_length=12, max_grad_norm=1e9, bf16=False,
             use_cpu=True, report_to=[], disable_tqdm=True, logging_steps=1, save_strategy="no",
-            seed=3, **{"max_steps": 4, **settings},
+            seed=3, **{"max_steps": 4, "learning_rate": 0.0, **settings},
         )  # fmt: skip
         trainer = MASPOTrainer(
             model, even_tokens, args, train_dataset=Dataset.from_list(rows),

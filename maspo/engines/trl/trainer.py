@@ -38,6 +38,7 @@ from maspo.engines.trl.handover import Batch, LossPass, OldPolicyPass, Pass, Rol
 from maspo.engines.trl.nonfinite_guard import NonfiniteGuard
 from maspo.engines.trl.passes import score_passes
 from maspo.engines.trl.positions import takes_positions, with_positions
+from maspo.engines.trl.reference import reference_is
 from maspo.engines.trl.resumable import ResumableTrainer
 from maspo.errors import InputError
 from maspo.sampling.group import Unsupported, say_once
@@ -87,7 +88,8 @@ class MASPOTrainer(ResumableTrainer):
         self.token_sink: TokenSink | None = None
         self._pass: Pass | None = None
         self._gate_logs = {"train": GateLog(), "eval": GateLog()}
-        super().__init__(model, reward_funcs, args, *rest, **kwargs)
+        with reference_is(model):
+            super().__init__(model, reward_funcs, args, *rest, **kwargs)
         self.epsilon_low = self.epsilon_high = math.inf
         self._saving = ComputeSaving(self)
         self._guard = NonfiniteGuard(self)
