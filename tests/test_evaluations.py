@@ -173,8 +173,9 @@ def test_a_recipe_says_when_and_what_is_saved():
         return line
 
     assert told(every=20, keep_best=True).endswith(
-        "samples, before, every 20 rollouts, after; the best model is saved"
+        "samples, before, after every 20 rollouts, and at the end; the best model is saved"
     )
+    assert "before, after every rollout, and at the end" in told(every=1)
     assert told().endswith("samples, before and after")
     lines = plan(parse_recipe({"evaluation": None}))
     assert "evaluation none: the model is not evaluated" in lines

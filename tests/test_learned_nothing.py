@@ -7,7 +7,7 @@ import pytest
 import torch
 from test_cli import run, settings
 
-from maspo.lab.run.charts import CHARTS
+from maspo.lab.run.charts import CHARTS, present
 from maspo.lab.run.learning import complaints, outlook, stood_still, without_signal
 from maspo.lab.run.movement import sample_weights, weight_change
 from maspo.lab.run.text import gate_words
@@ -141,8 +141,10 @@ def test_a_real_run_that_learns_has_no_warnings(tmp_path):
     done = run("train", *settings(*SMALL, "training.rollouts=4"), "--out", "out", folder=tmp_path)
     assert done.returncode == 0 and "warning" not in done.stdout
     lines = (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()
-    logged = {key for line in lines for key in json.loads(line)}
+    rows = [json.loads(line) for line in lines]
+    logged = {key for row in rows for key in row}
     drawn = {key for c in CHARTS for s in c.series for key in (s.metric, *(s.band or ()))}
+    assert any(s.label == "accuracy" for _, lines in present(rows) for s in lines)
     assert drawn <= logged, "a chart draws what no run logs"
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["warnings"] == [] and summary["weight_change"] > 1e-5

@@ -7,7 +7,7 @@ import torch
 
 import maspo
 from maspo.lab.formatting import running_mean
-from maspo.lab.run.charts import CHARTS
+from maspo.lab.run.charts import CHARTS, present
 from maspo.lab.run.plots import gate_figure, training_figures, weights
 
 
@@ -64,6 +64,15 @@ def test_every_chart_is_drawn_from_its_own_keys():
     figures = training_figures(rows)
     assert set(figures) == {chart.name for chart in CHARTS}
     assert all(png(figure).startswith(b"\x89PNG") for figure in figures.values())
+
+
+def test_every_reward_has_a_line_under_its_name():
+    row = {"step": 1, "reward": 0.7, "rewards/closeness/mean": 0.4, "rewards/a/b/mean": 1.0,
+           "rewards/closeness/std": 0.1}  # fmt: skip
+    [(chart, lines)] = present([row])
+    assert chart.name == "reward"
+    assert [one.label for one in lines] == ["weighted sum", "closeness", "a/b"]
+    assert len({one.color for one in lines}) == 3
 
 
 def test_a_chart_without_values_is_left_out():

@@ -317,3 +317,15 @@ def test_the_command_writes_three_files(tmp_path):
         "report.md", "report.tex", "report.html",
     }  # fmt: skip
     assert (tmp_path / "out" / "report.md").read_text("utf-8") in done.stdout
+
+
+def test_a_mean_reward_is_a_column_where_it_says_more_than_the_verdicts(tmp_path):
+    words = [evaluation(tmp_path / name, LOW) for name in ("plain", "rewarded")]
+    assert "Mean reward" not in markdown(compare_runs(load_runs(words)))
+    file = tmp_path / "rewarded" / "scores.json"
+    content = json.loads(file.read_text())
+    content["benchmarks"]["aime24"]["score"] = 0.375
+    file.write_text(json.dumps(content))
+    found = compare_runs(load_runs(words))
+    assert "| Mean reward |" in markdown(found) and "| 0.375 |" in markdown(found)
+    assert "0.375" in Page(page(found)).texts["td"]

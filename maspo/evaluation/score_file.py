@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isclose
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -66,6 +67,12 @@ class BenchmarkScores(Averages):
     """maj@n by problem."""
     score: float | None = None
     """Mean weighted sum of the rewards, over the samples that have one; null without any."""
+
+    @property
+    def tells_rewards(self) -> bool:
+        """Whether `score` is another number than avg@n, as it is where a reward is no verdict."""
+        average = self.metrics[f"avg@{self.samples}"].value
+        return self.score is not None and not isclose(self.score, average, abs_tol=1e-9)
 
     @model_validator(mode="after")
     def _by_problem(self) -> Self:

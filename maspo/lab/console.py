@@ -18,8 +18,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from maspo.lab.formatting import percent_with_interval, points_with_interval
-from maspo.lab.run.text import judged_on, saved_model, scores
+from maspo.lab.formatting import mean_reward, percent_with_interval, points_with_interval
+from maspo.lab.run.text import judged_on, mean_rewards, saved_model, scores
 
 
 class Counter:
@@ -125,6 +125,8 @@ class Screen:
             table.add_row(name, *cells, points_with_interval(change, low, high, 0))
         tokens = [f"{side['mean_tokens']:.1f}" for side in (before, after)]
         table.add_row("mean tokens", *tokens, "")
+        if rewards := mean_rewards(summary):
+            table.add_row("mean reward", *map(mean_reward, rewards.values()), "")
         self.console.print()
         self.console.print(table)
         self.console.print(

@@ -53,6 +53,11 @@ def points_with_interval(
     return f"{points(difference, digits)} {interval(low, high, digits, signed=True)}".rstrip()
 
 
+def mean_reward(value: float | None) -> str:
+    """Write a mean of rewards, where there is one."""
+    return MISSING if value is None else f"{value:.3f}"
+
+
 def updates(count: int) -> str:
     """Write a number of updates per rollout."""
     return f"{count} update{'s' if count > 1 else ''} per rollout"

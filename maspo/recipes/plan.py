@@ -48,11 +48,10 @@ def _evaluation(recipe: Recipe) -> str:
     asked = recipe.evaluation
     if asked is None:
         return "none: the model is not evaluated"
-    when = (
-        "before and after"
-        if asked.every is None
-        else f"before, every {asked.every} rollouts, after"
-    )
+    when = "before and after"
+    if asked.every is not None:
+        between = "rollout" if asked.every == 1 else f"{asked.every} rollouts"
+        when = f"before, after every {between}, and at the end"
     saved = "; the best model is saved" if asked.keep_best else ""
     return f"{_problems(asked.data)} x {asked.samples} samples, {when}{saved}"
 

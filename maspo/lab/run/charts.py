@@ -2,6 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
+
+from maspo.lab.formatting import shortened
+from maspo.lab.style import COLORS
+
+_OTHERS = [name for name in COLORS if name not in ("blue", "gray")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +29,8 @@ class Chart:
     axis: str
     note: str
     series: tuple[Series, ...]
+    each: str | None = None
+    """Pattern of further keys, of which each that occurs is a line under the name that {} stands for."""
     percent: bool = False
     log: bool = False
 
@@ -39,11 +47,9 @@ CHARTS = (
         name="reward",
         group=LEARNING,
         axis="Mean reward",
-        note="Mean over the rollout's completions; accuracy counts correct answers only.",
-        series=(
-            Series(metric="reward", label="reward", color="blue"),
-            Series(metric="rewards/accuracy/mean", label="accuracy", color="orange"),
-        ),
+        note="Mean over the rollout's completions of the weighted sum, and of each reward by itself.",
+        series=(Series(metric="reward", label="weighted sum", color="blue"),),
+        each="rewards/{}/mean",
     ),
     Chart(
         name="no_signal",
@@ -160,9 +166,28 @@ CHARTS = (
 
 def present(rows: Sequence[dict]) -> list[tuple[Chart, list[Series]]]:
     """Pair each chart with those of its series that at least one row has a value for."""
-    seen = {key for row in rows for key, value in row.items() if value is not None}
-    pairs = [(chart, [s for s in chart.series if s.metric in seen]) for chart in CHARTS]
+    seen = list(dict.fromkeys(key for row in rows for key, v in row.items() if v is not None))
+    pairs = [
+        (chart, [s for s in (*chart.series, *_each(chart, seen)) if s.metric in seen])
+        for chart in CHARTS
+    ]
     return [(chart, series) for chart, series in pairs if series]
+
+
+def _each(chart: Chart, seen: Sequence[str]) -> list[Series]:
+    """Return a line for every key that the chart's pattern fits, in the order of the metrics."""
+    if chart.each is None:
+        return []
+    before, after = chart.each.split("{}")
+    names = [
+        key.removeprefix(before).removesuffix(after)
+        for key in seen
+        if key.startswith(before) and key.endswith(after)
+    ]
+    return [
+        Series(metric=chart.each.format(name), label=shortened(name), color=color)
+        for name, color in zip(names, cycle(_OTHERS), strict=False)
+    ]
 
 
 EVALUATION = "evaluation"

@@ -87,6 +87,7 @@ def _render(run: Path, rows: list[dict], evaluated: list[dict], replayed: Replay
         warnings=text.warnings_of(summary),
         gate=text.gate_words(summary, rows),
         scores=text.scores(summary),
+        rewards=text.mean_rewards(summary),
         saved=text.saved_model(summary),
         outcomes=OUTCOMES,
         charts=_charts(rows, evaluated),

@@ -1,6 +1,7 @@
 """The sentences of a report: what a run reached and what its gate did, from its own numbers."""
 
 from collections.abc import Mapping, Sequence
+from math import isclose
 from statistics import fmean
 from typing import Any
 
@@ -19,6 +20,18 @@ def scores(summary: Mapping[str, Any]) -> list[str]:
     """List the measured scores, such as avg@8 and pass@8, in the order they were written."""
     measured = {**(summary.get("before") or {}), **(summary.get("after") or {})}
     return [key for key in measured if key.startswith(("avg@", "pass@", "maj@"))]
+
+
+def mean_rewards(summary: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the mean weighted reward before and after, where it says more than the first score."""
+    sides = {n: summary[n] for n in ("before", "after") if summary.get(n)}
+    found = {name: side.get("score") for name, side in sides.items()}
+    first = next(iter(scores(summary)), None)
+    more = (
+        score is not None and not isclose(score, sides[name].get(first, score), abs_tol=1e-9)
+        for name, score in found.items()
+    )
+    return found if any(more) else {}
 
 
 def headline(summary: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from maspo.errors import InputError
 from maspo.evaluation.score_file import BenchmarkScores
-from maspo.lab.formatting import MISSING, percent, shortened, significant
+from maspo.lab.formatting import MISSING, mean_reward, percent, shortened, significant
 from maspo.lab.page import render_page, write_page
 from maspo.lab.scores import tables
 from maspo.lab.scores.comparison import Comparison, title
@@ -43,6 +43,8 @@ def page(comparison: Comparison) -> str:
         missing=MISSING,
         percent=percent,
         headline=headline(comparison),
+        mean_reward=mean_reward,
+        rewarded=tables.rewarded(comparison),
         charts=_charts(comparison),
         curve_ks=ks,
         curves=[

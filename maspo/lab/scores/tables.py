@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from maspo.lab import formatting
-from maspo.lab.formatting import MISSING, percent, points
+from maspo.lab.formatting import MISSING, mean_reward, percent, points
 from maspo.lab.scores.comparison import Comparison, Figure, TableRow
 
 _LATEX = {
@@ -91,7 +91,9 @@ def _grid(comparison: Comparison, rows: Sequence[TableRow], *, signed: bool = Fa
 
 
 def _details(comparison: Comparison) -> str:
-    lines = [["Benchmark", "Run", "Problems", "maj@k", "Mean tokens", "Cut off", "Outcomes"]]
+    scored = rewarded(comparison)
+    columns = ["Benchmark", "Run", "Problems", "maj@k", "Mean tokens", "Cut off", "Outcomes"]
+    lines = [[*columns, *(["Mean reward"] if scored else [])]]
     lines.append(["---"] * len(lines[0]))
     lines += [
         [
@@ -102,6 +104,7 @@ def _details(comparison: Comparison) -> str:
             f"{one.mean_tokens:.0f}",
             percent(one.truncated, 1),
             outcomes(one.outcomes.items()),
+            *([mean_reward(one.score)] if scored else []),
         ]
         for one in comparison.details
     ]
@@ -111,6 +114,13 @@ def _details(comparison: Comparison) -> str:
 def outcomes(counts: Iterable[tuple[str, int]]) -> str:
     """List how many samples ended how, leaving out what never happened."""
     return ", ".join(f"{count} {name}" for name, count in counts if count)
+
+
+def rewarded(comparison: Comparison) -> bool:
+    """Whether a mean reward says more than avg@k, because a reward is no verdict."""
+    return any(
+        scores.tells_rewards for run in comparison.runs for scores in run.benchmarks.values()
+    )
 
 
 def _lines(cells: Sequence[Sequence[str]]) -> str:

@@ -14,7 +14,7 @@ from maspo.evaluation import Estimate
 from maspo.evaluation.score_file import Scores
 from maspo.evaluation.scores import Differences
 from maspo.evaluation.scoring import Change
-from maspo.lab.formatting import percent, percent_with_interval, points_with_interval
+from maspo.lab.formatting import mean_reward, percent, percent_with_interval, points_with_interval
 
 _LISTED = 10  # changed verdicts that are named one by one
 
@@ -51,12 +51,12 @@ def show_scores(console: Console, scores: Scores) -> None:
     console.print()
     console.print(table)
     tell(console, "shares with 95% intervals over problems", "")
-    rewarded = any(each.score is not None for each in benchmarks.values())
+    rewarded = any(each.tells_rewards for each in benchmarks.values())
     columns = "problems", "samples", "mean tokens", "truncated", "no verdict"
     counts = _table("benchmark", *columns, *(["mean reward"] if rewarded else []))
     for name, each in benchmarks.items():
         cells = str(each.problems), str(each.problems * each.samples), f"{each.mean_tokens:.1f}"
-        score = [] if each.score is None else [f"{each.score:.3f}"]
+        score = [mean_reward(each.score)] if rewarded else []
         counts.add_row(name, *cells, percent(each.truncated, 1), _odd(each.outcomes), *score)
     console.print(counts)
 
