@@ -10,6 +10,8 @@ from maspo.data import arithmetic_problems
 from maspo.engines.trl.training import train
 from maspo.models import load_model
 from maspo.recipes import load_recipe
+from maspo.rewards import RewardSet
+from maspo.rewards.function_reward import FunctionReward, FunctionSpec
 
 SMALL = [
     "training.rollouts=2", "training.updates_per_rollout=2", "training.micro_batch=8",
@@ -37,7 +39,8 @@ def test_it_trains(name, embedded, tmp_path):
     recipe = load_recipe("quickstart", [*SMALL, f"objective={{name: {name}}}"])
     lines = []
     problems = arithmetic_problems(8, seed=0, split="train")
-    done = train(recipe, model, tokenizer, problems, half, tmp_path, lines.append)
+    rewards = RewardSet([FunctionReward(half, "half")], [FunctionSpec(source="tests:half")])
+    done = train(recipe, model, tokenizer, problems, rewards, tmp_path, lines.append)
     assert done.steps == 4 and len(lines) == 4
     for line in lines:
         assert math.isfinite(line["loss"]) and 0 < line["grad_norm"] < math.inf

@@ -78,6 +78,7 @@ def test_every_field_of_a_recipe_changes_the_command_or_is_known_not_to():
         "training.save_every": "3", "training.keep": "3",
         "evaluation.samples": "3", "evaluation.temperature": "0.5",
         "evaluation.top_p": "0.5", "evaluation.every": "3", "reward.time_limit": "9", "reward.workers": "9",
+        "reward.verifier": "math-verify",
         "reward.functions": "[{source: mine.py:f}]",
         "verl": "{trainer.balance_batch: false}",
     }  # fmt: skip

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from maspo.engines.verl.limits import check_coupling, check_objective
 from maspo.engines.verl.names import DTYPES, SETTINGS, estimator_settings
 from maspo.errors import InputError
 from maspo.models.source import EMBEDDED, locate
-from maspo.recipes.schema import Recipe, check_division
+from maspo.recipes.schema import Recipe, Section, check_division
 
 BACKENDS = ("fsdp", "fsdp2", "megatron")
 ROLLOUTS = ("vllm", "sglang")
@@ -95,7 +93,7 @@ def unused(recipe: Recipe, cluster: Cluster) -> list[str]:
     return said
 
 
-def _changed(section: BaseModel, field: str) -> bool:
+def _changed(section: Section, field: str) -> bool:
     return getattr(section, field) != type(section).model_fields[field].default
 
 
