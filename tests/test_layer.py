@@ -1,5 +1,6 @@
 """The layer in front of math-verify: every rule on cases of both kinds, switched on and off."""
 
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,9 @@ from maspo.rewards.layer.locate import find_answer
 from maspo.rewards.layer.rules import RULES, chosen
 from maspo.rewards.verdict import Job
 from maspo.rewards.worker import check
+
+NESTED = r"\sqrt{2+" * 40 + "0" + "}" * 40
+"""Less than 2 by 2e-24, as its terms 2 cos(pi / 2^n) show."""
 
 CASES: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]]]] = {  # rule: right, wrong
     "boxes": (
@@ -122,6 +126,7 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]]]] = {  # rul
     "values": (
         [(r"\boxed{0.333333}", r"\frac13")],
         [
+            (rf"\boxed{{{NESTED}}}", "2"),
             (r"\boxed{0.0000001}", "0.0000002"),
             (r"\boxed{\frac{1}{2^{98}}}", r"\frac{1}{2^{99}}"),
             (r"\boxed{10^{-9}}", "0"),
@@ -217,20 +222,30 @@ def test_math_verify_is_patched_in_the_workers_alone():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
 
 
-def test_the_cases_of_public_reports(shared):
-    import json
+DECIDED_OTHERWISE: dict[tuple[str, str], str] = {}
+"""Judgements of public reports that are not met, by completion and reference answer, each with its reason."""
 
+
+def test_the_cases_of_public_reports(shared):
+    """Hostile ones, of which many end at the time limit, get a short one: what they earn is asked here."""
     lines = (shared / "cases" / "verifier.jsonl").read_text("utf-8").splitlines()
-    rows = [row for row in map(json.loads, lines) if not row["kind"].startswith("hostile")]
-    with Verifier(workers=2, time_limit=10.0) as verifier:
-        golds = [Gold(row["gold"], **row["rules"]) for row in rows]
-        found = correct(verifier.verify([row["completion"] for row in rows], golds))
-    wrong = [
-        (row["completion"], row["gold"])
-        for row, was in zip(rows, found, strict=True)
-        if was != (row["expected"] == "correct")
-    ]
-    assert wrong == []
+    rows = [json.loads(line) for line in lines]
+    hostile = [row for row in rows if row["kind"].startswith("hostile")]
+    others = [row for row in rows if row not in hostile]
+    wrong = {}
+    for part, seconds in ((others, 10.0), (hostile, 0.5)):
+        golds = [Gold(row["gold"], **row["rules"]) for row in part]
+        with Verifier(workers=2, time_limit=seconds) as verifier:
+            found = correct(verifier.verify([row["completion"] for row in part], golds))
+        wrong |= {
+            (row["completion"], row["gold"]): was
+            for row, was in zip(part, found, strict=True)
+            if was != (row["expected"] == "correct")
+        }
+    assert set(wrong) == set(
+        DECIDED_OTHERWISE
+    )  # of 617 at most 40, and of these accepted at most 5
+    assert len(wrong) <= 40 and sum(wrong.values()) <= 5
 
 
 def test_reference_answers_that_are_read_in_part_are_found_before_a_sample_is_drawn():

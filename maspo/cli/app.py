@@ -131,7 +131,8 @@ def _train(recipe: Recipe, folder: RunFolder, engine: InProcessEngine, strict: b
 
 @app.command()
 def plan(recipe: RecipeName = "quickstart", set_: Settings = None) -> None:
-    """Say in plain words what a recipe will do, before anything is loaded."""
+    """Say in plain words what a recipe will do, and which golds of its data files cannot be reached."""
+    from maspo.lab.checks import planned_golds
     from maspo.recipes import load_recipe
     from maspo.recipes import plan as describe
 
@@ -139,6 +140,8 @@ def plan(recipe: RecipeName = "quickstart", set_: Settings = None) -> None:
     for line in describe(chosen):
         say(line)
     chosen.check_evaluation()
+    for sentence in planned_golds(chosen):
+        say(f"warning    {sentence}")
 
 
 @app.command()

@@ -11,6 +11,7 @@ from maspo.errors import InputError
 from maspo.evaluation.golds import try_golds
 from maspo.lab.console import Screen
 from maspo.recipes import Recipe
+from maspo.recipes.schema import Data
 from maspo.rewards import RewardSet
 
 SHOWN = 5
@@ -53,8 +54,25 @@ def check_golds_reached(
             complain(sentence, screen, strict=strict)
 
 
+def planned_golds(recipe: Recipe) -> list[str]:
+    """Say of the data files of a recipe which golds cannot be reached or are not read whole.
+
+    What is generated, or lies elsewhere, is not looked at: nothing is downloaded for a plan.
+    """
+    parts: dict[str, Data] = {"training": recipe.data}
+    if recipe.evaluation is not None:
+        parts["evaluation"] = recipe.evaluation.data
+    files = {name: part for name, part in parts.items() if part.is_file()}
+    rewards = recipe.reward.start_deciding() if files else None
+    if rewards is None:
+        return []
+    with rewards:
+        found = [gold_sentence(name, part.load(), rewards) for name, part in files.items()]
+    return [sentence for sentence in found if sentence is not None]
+
+
 def gold_sentence(name: str, problems: Iterable[Problem], rewards: RewardSet) -> str | None:
-    """Say how many golds their own text does not satisfy, with examples; None where all are well."""
+    """Say how many golds cannot be reached or are not read whole, with examples; None where all are well."""
     found = try_golds(problems, rewards)
     if not found.doubtful:
         return None
@@ -62,7 +80,8 @@ def gold_sentence(name: str, problems: Iterable[Problem], rewards: RewardSet) ->
     examples = [f"{one.text!r:.60} of {one.problem_id} ({one.why})" for one in found.doubtful]
     return (
         f"{len(found.doubtful)} of {of} golds of the {name} problems are not satisfied by their own text, "
-        f"or read as prose, so that hardly any completion can earn their reward: {_listed(examples)}"
+        "read as prose, or are not read whole, so that hardly any completion can earn their reward: "
+        f"{_listed(examples)}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -10,6 +11,7 @@ from maspo.core.advantages import DEFAULT_ADVANTAGES, ROLLOUT_ADVANTAGES
 from maspo.core.objective import Objective
 from maspo.core.reduction import DEFAULT_REDUCTION, REDUCTIONS
 from maspo.data import Problem, load_problems
+from maspo.data.sources import is_file
 from maspo.errors import InputError
 from maspo.objectives import make_objective
 from maspo.rewards.reward_set import RewardSet, check_golds, read_specs
@@ -75,6 +77,10 @@ class Data(Section):
         """
         asked = {name: getattr(self, name) for name in Data.model_fields}
         return load_problems(**asked, whole=whole)
+
+    def is_file(self) -> bool:
+        """Whether they are read from a file that is there."""
+        return is_file(self.source) and Path(self.source).exists()
 
 
 class TrainingData(Data):
@@ -191,6 +197,17 @@ class Reward(Section):
         """Import and start the rewards; InputError where one cannot be used."""
         limits = Limits(time_limit=self.time_limit, workers=self.workers, verifier=self.verifier)
         return RewardSet.start(self.functions, limits=limits, threshold=self.correct_from)
+
+    def start_deciding(self) -> RewardSet | None:
+        """Start only the reward by whose verdicts evaluations count; None without one.
+
+        None also where that would import the user's code.
+        """
+        place = next((n for n, spec in enumerate(self.specs) if spec.verdicts), None)
+        if place is None or self.specs[place].imports:
+            return None
+        alone = {"functions": self.functions[place : place + 1], "threshold": None}
+        return self.model_copy(update=alone).start()
 
     @model_validator(mode="after")
     def _sound(self) -> Reward:

@@ -78,6 +78,12 @@ class MathReward:
         """Verify each completion; InputError as `Verifier.verify` raises it."""
         return self.verifier.verify(completions, [as_gold(problem.answer) for problem in problems])
 
+    def unread(self, problems: Sequence[Asked]) -> list[str | None]:
+        """Say which golds the verifier does not read whole; InputError as `judge`."""
+        found = self.verifier.check_golds([as_gold(problem.answer) for problem in problems])
+        wrong = {one.place: one.wrong for one in found}
+        return [wrong.get(place) for place in range(len(problems))]
+
     def close(self) -> None:
         """Close the verifier."""
         self.verifier.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from maspo.rewards.verdict import Verdict
 
@@ -54,6 +54,15 @@ class Reward(Protocol):
 
     def close(self) -> None:
         """Stop the processes it started; calling it again does nothing."""
+        ...
+
+
+@runtime_checkable
+class ReadsGolds(Protocol):
+    """A reward that can say, before anything is sampled, which golds it does not read whole."""
+
+    def unread(self, problems: Sequence[Asked]) -> Sequence[str | None]:
+        """Return for each problem what is wrong with its gold, as a clause; None where nothing is."""
         ...
 
 

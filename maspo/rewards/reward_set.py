@@ -8,7 +8,7 @@ from typing import Any
 
 from maspo.errors import InputError
 from maspo.rewards.registry import read_spec
-from maspo.rewards.reward import Asked, Judgement, Reward, score_of
+from maspo.rewards.reward import Asked, Judgement, ReadsGolds, Reward, score_of
 from maspo.rewards.spec import Limits, RewardSpec
 from maspo.rewards.verdict import Outcome, Verdict
 
@@ -104,6 +104,16 @@ class RewardSet:
             for row, judgement in zip(rows, judged, strict=True):
                 found[row] = judgement
         return found
+
+    def unread(self, problems: Sequence[Asked]) -> list[str | None]:
+        """Return what is wrong with the golds that the deciding reward does not read whole; else None.
+
+        It must have no objection to them. A reward that does not read golds finds nothing.
+        """
+        reward = None if self.deciding is None else self.rewards[self.deciding]
+        if not isinstance(reward, ReadsGolds):
+            return [None] * len(problems)
+        return list(reward.unread(problems))
 
     def total(self, judgements: Sequence[Judgement]) -> float | None:
         """Add up the weighted scores of one completion; None where no reward has one for it."""

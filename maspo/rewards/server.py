@@ -11,11 +11,11 @@ import multiprocessing
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from multiprocessing.connection import Connection
 
-from pebble import CONSTS, ProcessExpired, ProcessFuture, ProcessPool
+from pebble import CONSTS, ProcessExpired, ProcessPool
 
 from maspo.rewards.verdict import Gold, Job, Outcome, Verdict
 from maspo.rewards.worker import check, prepare
@@ -90,7 +90,7 @@ def _judge(
     in_flight: int,
 ) -> list[Verdict]:
     verdicts: dict[int, Verdict] = {}
-    running: dict[ProcessFuture, tuple[int, float]] = {}
+    running: dict[Future[Verdict], tuple[int, float]] = {}
     waiting = _in_turns(jobs)
     while len(verdicts) < len(jobs):
         while len(running) < in_flight and (place := next(waiting, None)) is not None:
@@ -120,7 +120,7 @@ def _in_turns(jobs: Sequence[Job]) -> Iterator[int]:
     return iter(place for _, place in sorted(order))
 
 
-def _verdict(future: ProcessFuture, limit: float) -> Verdict:
+def _verdict(future: Future[Verdict], limit: float) -> Verdict:
     try:
         return future.result()
     except FutureTimeoutError:

@@ -285,7 +285,7 @@ def _components(answer: Reading, gold: Reading, rule: Gold) -> bool | None:
     sides = []
     for one in (answer, gold):
         if isinstance(one.value, MatrixBase) and one.value.shape[1] == 1:
-            sides.append(("matrix", list(one.value)))
+            sides.append(("matrix", one.value.flat()))
             continue
         text = re.sub(r"\A[A-Z](?:_\w|')?\s*=?\s*(?=\\left\(|\()", "", one.text.strip())
         inside = Reading(text, one.rules).bracketed
@@ -372,13 +372,15 @@ def _as_set(text: str) -> Any:
                 continue
             value = parse(_MEMBER.sub("", piece))
             if isinstance(value, (Relational, And, Or, Ne)) and not isinstance(value, Eq):
-                letters |= {symbol.name for symbol in value.free_symbols}
+                letters |= set(map(str, value.free_symbols))
                 try:
                     value = value.as_set() if len(value.free_symbols) == 1 else None
                 except Exception:
                     value = None
             if isinstance(value, Interval):
-                value = Interval(value.start, value.end, value.left_open, value.right_open)
+                value = Interval(
+                    value.start, value.end, bool(value.left_open), bool(value.right_open)
+                )
             if not isinstance(value, Set) or (isinstance(value, FiniteSet) and len(united) == 1):
                 return None
             joined, either = joined.intersect(value), either.union(value)
@@ -391,8 +393,8 @@ def _agree(left: Any, right: Any) -> bool:
     """Whether two expressions agree, to many digits, wherever both are real; at four points at least."""
     if not (isinstance(left, Expr) and isinstance(right, Expr)):
         return False
-    names = {symbol.name for symbol in left.free_symbols}
-    if not names or names != {symbol.name for symbol in right.free_symbols} or len(names) > 4:
+    names = set(map(str, left.free_symbols))
+    if not names or names != set(map(str, right.free_symbols)) or len(names) > 4:
         return False
     compared = 0
     for shift in range(len(_POINTS)):
@@ -401,7 +403,7 @@ def _agree(left: Any, right: Any) -> bool:
         }
         try:
             one, two = (
-                side.subs({symbol: chosen[symbol.name] for symbol in side.free_symbols}).evalf(30)
+                side.subs({symbol: chosen[str(symbol)] for symbol in side.free_symbols}).evalf(30)
                 for side in (left, right)
             )
         except Exception:

@@ -271,7 +271,7 @@ class Reading:
 
 def _imaginary(value: Any) -> Any:
     """Read a lone letter i as the imaginary unit."""
-    if isinstance(value, Expr) and {symbol.name for symbol in value.free_symbols} == {"i"}:
+    if isinstance(value, Expr) and set(map(str, value.free_symbols)) == {"i"}:
         return value.subs({symbol: I for symbol in value.free_symbols})
     return value
 

@@ -11,6 +11,7 @@ from sympy import Eq, Expr, FiniteSet, Float, Rational, UnevaluatedExpr
 from maspo.rewards.verdict import Gold
 
 _CLOSE = Fraction(1, 10**6)  # decimals stand for what they round, to six places or digits
+_DIGITS = Fraction(1, 10**35)  # what is left of the forty digits of an irrational number
 HUNDRED = UnevaluatedExpr(Rational(1, 100))
 """How math-verify writes a percent sign: a factor that is not multiplied out."""
 
@@ -77,6 +78,4 @@ def close(one: Any, two: Any, slack: Fraction) -> bool:
     if one.is_Rational and two.is_Rational:
         return abs(fraction(one) - fraction(two)) <= slack
     difference = fraction(abs(one - two))
-    return difference <= max(
-        slack, Fraction(1, 10**20) * max(fraction(abs(one)), fraction(abs(two)))
-    )
+    return difference <= max(slack, _DIGITS * max(fraction(abs(one)), fraction(abs(two))))
