@@ -121,6 +121,7 @@ def draw_evaluation(
         batch_size=BATCH_SIZES[engine] if asked.batch_size is None else asked.batch_size,
         seed=asked.seed,
     )
+    sampling = settings.sampling  # checks itself, before anything is written
     record = asdict(settings)
     folder.begin(record | {"provenance": provenance(asked.seed)}, problems)
     tell(screen.console, *settings_lines(record, problems, folder.path))
@@ -136,7 +137,7 @@ def draw_evaluation(
             chat_template_kwargs=variables,
         )
 
-    draw_counted(folder, settings.sampling, sampler, screen)
+    draw_counted(folder, sampling, sampler, screen)
 
 
 def draw_counted(
