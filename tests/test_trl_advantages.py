@@ -140,8 +140,8 @@ def test_a_recipe_takes_the_objectives_own_axes(
 
 def test_a_recipe_cannot_decide_twice(tmp_path):
     for settings, message in (
-        (["trl.scale_rewards=none"], "decide scale_rewards"),
-        (["trl.loss_type=grpo"], "loss_type is decided by the rest of the recipe"),
+        (["trl.scale_rewards=none"], "trl.scale_rewards is decided by training.advantages"),
+        (["trl.loss_type=grpo"], "trl.loss_type is decided by training.reduction"),
         (["training.advantages=sas"], "Input should be"),
     ):
         with pytest.raises(maspo.InputError, match=message):
