@@ -14,7 +14,7 @@ from maspo.lab.console import Screen
 from maspo.lab.objective_list import ABLATIONS, RIVALS, parse_entrants
 from maspo.lab.race.analysis import analyse
 from maspo.lab.race.folder import RaceFolder
-from maspo.lab.race.plan import Plan, check_fairness, couplings, strangers
+from maspo.lab.race.plan import Condition, Plan, check_fairness, couplings, strangers
 from maspo.lab.race.report import write_race
 from maspo.lab.race.runner import Runner, why
 from maspo.lab.race.text import headline, short_label
@@ -95,6 +95,33 @@ def test_runs_of_a_seed_differ_in_the_objective_alone():
     ]
 
 
+def test_the_age_of_the_data_is_an_axis_like_the_number_of_updates(tmp_path):
+    found = plan(updates=(4, 16), staleness=(0, 8), settings=["rollout.staleness=3"])
+    assert [str(condition) for condition in found.conditions] == [
+        "4 updates per rollout",
+        "4 updates per rollout, data 8 rollouts old",
+        "16 updates per rollout",
+        "16 updates per rollout, data 8 rollouts old",
+    ]
+    assert len(found.trials()) == 2 * 2 * 4 == len({trial.name for trial in found.trials()})
+    for trial in found.trials():
+        asked = found.recipe_of(trial)
+        assert asked.rollout.staleness == trial.condition.staleness
+        assert ("stale8" in trial.name) == (asked.rollout.staleness == 8)
+    assert plan(settings=["rollout.staleness=3"]).staleness == (3,)
+    folder = begun(tmp_path / "race", found)
+    for trial in found.trials():
+        pretend(folder, trial, 0.5 + 0.01 * trial.condition.staleness)
+    write_race(folder)
+    groups = json.loads((folder.path / "results.json").read_text())["groups"]
+    scores = {
+        (group["updates_per_rollout"], group["staleness"]): group["objectives"][0]["score"]["value"]
+        for group in groups
+    }
+    assert scores == pytest.approx({(4, 0): 0.5, (4, 8): 0.58, (16, 0): 0.5, (16, 8): 0.58})
+    assert "data 8 rollouts old" in (folder.path / "report.md").read_text()
+
+
 def test_the_micro_batch_of_a_batch_coupled_objective_is_told():
     """quickstart: 32 prompts x 8 samples = 256 completions, micro_batch 64."""
     common = {"updates": (1, 4, 16)}
@@ -150,6 +177,8 @@ def test_a_race_cut_short_has_the_same_seeds_of_all():
         ({"seeds": 0}, "at least one seed"),
         ({"updates": (3,)}, "cannot be divided into 3 updates"),
         ({"updates": (4, 4)}, "one is given twice"),
+        ({"staleness": (4, 4)}, "one is given twice"),
+        ({"staleness": (0, -1)}, "must be at least 0, not -1"),
         ({"rates": (1e-4, 1e-4), "tuning_seeds": 1}, "one is given twice"),
         ({"rates": (0.0,), "tuning_seeds": 1}, "must be positive"),
         ({"rates": (1e-4,)}, "at least one seed"),
@@ -162,7 +191,7 @@ def test_a_plan_that_cannot_be_run_is_refused(options, message):
 
 
 def test_a_plan_is_read_back_as_it_was_written():
-    found = plan(updates=(1, 16), rates=(1e-5, 1e-4), tuning_seeds=2)
+    found = plan(updates=(1, 16), staleness=(0, 4), rates=(1e-5, 1e-4), tuning_seeds=2)
     assert Plan.read(json.loads(json.dumps(found.describe()))) == found
 
 
@@ -330,7 +359,8 @@ def test_each_objective_takes_the_rate_with_the_best_mean(tmp_path):
             pretend(folder, trial, score)
     # Of GRPO 0.55 beats 0.45; of SAPO two are equal, and the one with a failed run is out.
     rates = best_rates(tuning_scores(found, folder))
-    assert rates == {("grpo", 4): 1e-4, ("sapo", 4): 1e-5}
+    four = Condition(updates=4)
+    assert rates == {("grpo", four): 1e-4, ("sapo", four): 1e-5}
     (edge,) = tuned_at_the_edge(found, rates)
     assert edge.startswith(
         "4 updates per rollout: sapo did best with the lowest learning rate tried, 1e-05"

@@ -31,6 +31,7 @@ from maspo.rewards.function_reward import FunctionReward, FunctionSpec
 REPOSITORY = Path(maspo.__file__).parents[1]
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 CLOCKS = ("seconds", "step_time")
+SMALL = {"prompts": 4, "samples": 4, "max_completion_tokens": 12}
 
 
 def recipe(training=None, **rest):
@@ -39,7 +40,7 @@ def recipe(training=None, **rest):
         {
             "seed": 3,
             "data": {"limit": 9},
-            "rollout": {"prompts": 4, "samples": 4, "max_completion_tokens": 12},
+            "rollout": SMALL,
             "training": {
                 "rollouts": 3,
                 "updates_per_rollout": 2,
@@ -96,6 +97,12 @@ VARIANTS = {
     "plain": recipe(),
     "lora with dropout": recipe(model={"lora": {"rank": 2, "dropout": 0.1}}),
     "kl": recipe({"kl": 0.1}),
+    "stale": recipe(rollout=SMALL | {"staleness": 1}),
+    "stale adapters": recipe(
+        {"updates_per_rollout": 1, "rollouts": 6},
+        rollout=SMALL | {"staleness": 2},
+        model={"lora": {"rank": 2}},
+    ),
     "batch-coupled": recipe(objective={"name": "clip_cov"}),
     "rare log lines": recipe(trl={"logging_steps": 4}),
     "other settings of TRL": recipe(trl={"adam_beta2": 0.9, "mask_truncated_completions": True}),

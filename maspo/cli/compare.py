@@ -39,6 +39,12 @@ Updates = Annotated[
     str | None,
     typer.Option(help="Updates per rollout, as 1,4,16; without it the recipe's."),
 ]
+Staleness = Annotated[
+    str | None,
+    typer.Option(
+        help="Rollouts ago whose policy samples a rollout, as 0,4,16; without it the recipe's."
+    ),
+]
 Parallel = Annotated[int, typer.Option(help="Runs at once; the cores are shared among them.")]
 Budget = Annotated[
     float | None, typer.Option(help="Start no run that would end after so many minutes.")
@@ -60,6 +66,7 @@ def compare(
     objectives: Objectives = RIVALS,
     seeds: Seeds = 5,
     updates_per_rollout: Updates = None,
+    staleness: Staleness = None,
     parallel: Parallel = 1,
     budget_minutes: Budget = None,
     tune: Tune = None,
@@ -87,6 +94,7 @@ def compare(
         objectives,
         seeds=seeds,
         updates=_numbers("--updates-per-rollout", updates_per_rollout, int),
+        staleness=_numbers("--staleness", staleness, int),
         rates=_numbers("--tune", tune, float),
         tuning_seeds=tune_seeds,
         engine=engine,

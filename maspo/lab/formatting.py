@@ -63,6 +63,11 @@ def updates(count: int) -> str:
     return f"{count} update{'s' if count > 1 else ''} per rollout"
 
 
+def rollouts_old(count: int) -> str:
+    """Write how old the data of an update are."""
+    return f"data {count} rollout{'s' if count > 1 else ''} old"
+
+
 def duration(seconds: float) -> str:
     """Write a time so that a person can read it."""
     if seconds < 120:

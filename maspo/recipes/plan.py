@@ -18,6 +18,7 @@ def plan(recipe: Recipe, processes: int = 1) -> list[str]:
         f"objective  {recipe.make_objective()}",
         f"rollout    {rollout.prompts} prompts x {rollout.samples} samples = {recipe.completions} "
         f"completions of at most {rollout.max_completion_tokens} tokens",
+        *_staleness(rollout.staleness),
         f"updates    {updates} per rollout, each on {recipe.completions_per_update} completions in "
         f"{passes} micro-batch{'es' if passes > 1 else ''} of {micro}"
         + (f" on each of {processes} processes" if processes > 1 else ""),
@@ -28,6 +29,17 @@ def plan(recipe: Recipe, processes: int = 1) -> list[str]:
         f"evaluation {_evaluation(recipe)}",
     ]
     return lines + [f"warning    {text}" for text in warnings_of(recipe)]
+
+
+def _staleness(lag: int) -> list[str]:
+    """Say whose completions they are, where they are not the current policy's."""
+    if not lag:
+        return []
+    ago = "1 rollout" if lag == 1 else f"{lag} rollouts"
+    return [
+        f"staleness  completions are drawn by the policy of {ago} ago, whose log-probabilities are the old "
+        "ones; until there is one, by the initial policy"
+    ]
 
 
 def _rewards(recipe: Recipe) -> list[str]:
@@ -63,7 +75,7 @@ def warnings_of(recipe: Recipe) -> list[str]:
     partial = partial_batch(objective, recipe.training.micro_batch, recipe.completions_per_update)
     if partial is not None:
         found.append(partial)
-    if recipe.training.updates_per_rollout == 1:
+    if recipe.training.updates_per_rollout == 1 and not recipe.rollout.staleness:
         found.append(INERT)
     return found
 

@@ -100,6 +100,9 @@ class Rollout(Section):
     top_p: Share = 1.0
     max_completion_tokens: Count = 256
     engine: Literal["transformers", "vllm"] = "transformers"
+    staleness: Annotated[int, Field(ge=0)] = 0
+    """Rollouts ago: the policy of then draws the completions, and its log-probabilities are the old ones;
+    0: the current one. TRL with transformers only."""
 
 
 class Training(Section):

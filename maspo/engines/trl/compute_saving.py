@@ -48,11 +48,12 @@ class ComputeSaving:
         self.old_policy_may_wait = bool(
             args.reuse_first_forward
             and not trainer.use_vllm
+            and not args.staleness
             and self.whole_updates
             and self.micro_batches > self.window
             and trainer.num_iterations == 1
         )
-        """Whether old log-probabilities are for the loss alone, and updates are whole."""
+        """Whether old log-probabilities are the current policy's and for the loss alone, updates whole."""
         self.rows_may_move = bool(
             args.trim_padding
             and self.window > 1

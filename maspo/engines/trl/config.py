@@ -75,6 +75,13 @@ class MASPOConfig(GRPOConfig):
     """Take the old log-probabilities of the first update from its own forward pass, and compute those of
     the later ones for the completions that have a gradient; with `num_iterations` 1 and without vLLM."""
 
+    staleness: int = 0
+    """Draw each rollout, and score its old log-probabilities, by the weights of so many rollouts ago; at
+    the first rollouts by the oldest there are. 0: by the current ones. Not with vLLM."""
+
+    staleness_budget_gib: float = 8.0
+    """Memory in GiB that the weights kept for `staleness` may take; each checkpoint holds them too."""
+
     strict: bool = False
     """Refuse what is otherwise only warned of."""
 
@@ -84,6 +91,7 @@ class MASPOConfig(GRPOConfig):
         self._choose_reduction()
         self._refuse_settings_without_effect()
         self._choose_advantages()
+        self._check_staleness()
         given = self.generation_batch_size or self.steps_per_generation
         if self.updates_per_rollout is not None and given:
             raise InputError(
@@ -99,7 +107,7 @@ class MASPOConfig(GRPOConfig):
             self.steps_per_generation = updates * self.gradient_accumulation_steps
         super().__post_init__()
         self.updates_per_rollout = self._count_updates()
-        if self.updates_per_rollout <= 1:
+        if self.updates_per_rollout <= 1 and not self.staleness:
             self.complain(INERT)
         part = self.per_device_train_batch_size * self.world_size
         partial = partial_batch(self.objective, part, part * self.gradient_accumulation_steps)
@@ -152,6 +160,15 @@ class MASPOConfig(GRPOConfig):
                 f"multi_objective_aggregation={self.multi_objective_aggregation!r}"
             )
         self.scale_rewards = word
+
+    def _check_staleness(self) -> None:
+        if self.staleness < 0:
+            raise InputError(f"staleness must be at least 0, not {self.staleness}")
+        if self.staleness and self.use_vllm:
+            raise InputError(
+                "staleness needs rollouts by transformers, as vLLM is handed the newest weights alone: "
+                "set rollout.engine to transformers"
+            )
 
     def _count_updates(self) -> int:
         steps = (self.steps_per_generation or 1) * self.num_iterations

@@ -70,10 +70,10 @@ class TRLEngine(InProcessEngine):
         return processes.Processes()
 
     def check_model(self, recipe: Recipe, model: Any) -> None:
-        """Try the adapters on a copy without weights."""
-        from maspo.engines.trl.training import check_adapters
+        """Try the adapters on a copy without weights, and count the weights that are kept of the past."""
+        from maspo.engines.trl.training import check_model
 
-        check_adapters(recipe.model.lora, model)
+        check_model(recipe, model)
 
     def train(
         self,

@@ -24,6 +24,7 @@ OWNED = {
     "top_p": "rollout.top_p",
     "max_completion_length": "rollout.max_completion_tokens",
     "use_vllm": "rollout.engine",
+    "staleness": "rollout.staleness",
     "max_steps": "training.rollouts",
     "num_train_epochs": "training.rollouts",
     "updates_per_rollout": "training.updates_per_rollout",
@@ -83,6 +84,7 @@ INERT = {
 
 NEEDS = {
     **dict.fromkeys(("sync_ref_model", "use_bias_correction_kl"), "training.kl"),
+    "staleness_budget_gib": "rollout.staleness",
     **dict.fromkeys(("ref_model_mixup_alpha", "ref_model_sync_steps"), "trl.sync_ref_model"),
     **dict.fromkeys(
         ("entropy_coef_min", "entropy_coef_max", "entropy_coef_delta", "entropy_target"),
@@ -123,4 +125,6 @@ def refuse_extras(recipe: Recipe, decided: Iterable[str]) -> None:
 
 def _given(recipe: Recipe, key: str) -> bool:
     section, _, name = key.partition(".")
-    return bool(recipe.trl.get(name) if section == "trl" else getattr(recipe.training, name))
+    return bool(
+        recipe.trl.get(name) if section == "trl" else getattr(getattr(recipe, section), name)
+    )

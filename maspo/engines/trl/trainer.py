@@ -35,8 +35,9 @@ from maspo.engines.trl.compute_saving import ComputeSaving
 from maspo.engines.trl.config import SCALE_REWARDS, MASPOConfig
 from maspo.engines.trl.gate_log import GateLog, clip_ratios, drop_absent
 from maspo.engines.trl.handover import Batch, LossPass, OldPolicyPass, Pass, RolloutPass
-from maspo.engines.trl.nonfinite_guard import NonfiniteGuard
+from maspo.engines.trl.nonfinite_guard import BESIDE_TEXT, NonfiniteGuard
 from maspo.engines.trl.passes import score_passes
+from maspo.engines.trl.past import PastPolicies, check_budget
 from maspo.engines.trl.positions import takes_positions, with_positions
 from maspo.engines.trl.reference import reference_is
 from maspo.engines.trl.resumable import ResumableTrainer
@@ -91,12 +92,25 @@ class MASPOTrainer(ResumableTrainer):
         with reference_is(model):
             super().__init__(model, reward_funcs, args, *rest, **kwargs)
         self.epsilon_low = self.epsilon_high = math.inf
+        self._past = self._keep_past(args)
         self._saving = ComputeSaving(self)
         self._guard = NonfiniteGuard(self)
         for advice in args.objective.advice(parameters=self.model.num_parameters()):
             args.complain(advice)
         self.add_callback(CollapseWarning(args.objective.when_unstable))
         self.add_callback(StallWarning(args.objective.when_unstable))
+
+    def _keep_past(self, args: MASPOConfig) -> PastPolicies | None:
+        """Return the memory of earlier weights that `args.staleness` needs; None where it is 0."""
+        if not args.staleness:
+            return None
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            raise InputError(
+                "staleness needs all weights on every process, which FSDP and DeepSpeed spread: "
+                "train without them"
+            )
+        check_budget(self.model, args.staleness, args.staleness_budget_gib)
+        return PastPolicies(self.model, args.staleness)
 
     @property
     def _mode(self) -> str:
@@ -133,6 +147,16 @@ class MASPOTrainer(ResumableTrainer):
 
     def _generate_and_score_completions(self, inputs: Any) -> Batch:
         self._guard.check_weights()
+        if self._past is None or not self.model.training:
+            return self._make_rollout(inputs)
+        with self._past.in_place():
+            output = self._make_rollout(inputs)
+            if "old_per_token_logps" not in output:  # TRL takes it for the current policy's
+                seen = {name: output[name] for name in BESIDE_TEXT if name in output}
+                output["old_per_token_logps"] = self._score_policy([output], **seen)
+        return output
+
+    def _make_rollout(self, inputs: Any) -> Batch:
         rollout = RolloutPass(self._saving.old_policy_may_wait and self.model.training)
         try:
             with self._handing_over(rollout):
@@ -219,26 +243,29 @@ class MASPOTrainer(ResumableTrainer):
     def _score_old_policy(self, buffered: list[Batch]) -> None:
         """Score the old policy for the updates after the first, whose own pass serves it."""
         later = buffered[self._saving.window :]
+        live = torch.cat([self._saving.rows_that_matter(one, training=True) for one in later])
+        with self._handing_over(OldPolicyPass(live)):
+            scored = self._score_policy(later)
+        for batch, part in zip(later, scored.chunk(len(later)), strict=True):
+            batch["old_per_token_logps"] = part
+
+    def _score_policy(self, batches: list[Batch], **seen: Any) -> Tensor:
+        """Return log π of the completions of `batches`, `[rows, time]`; `seen` is what stands beside the text."""
         ids, mask = (
-            torch.cat([torch.cat([b[f"prompt_{x}"], b[f"completion_{x}"]], dim=1) for b in later])
+            torch.cat([torch.cat([b[f"prompt_{x}"], b[f"completion_{x}"]], dim=1) for b in batches])
             for x in ("ids", "mask")
         )
-        live = torch.cat([self._saving.rows_that_matter(one, training=True) for one in later])
         checkpointing: Any = self.args.gradient_checkpointing_kwargs
-        with (
-            torch.no_grad(),
-            disable_gradient_checkpointing(self.model, checkpointing),
-            self._handing_over(OldPolicyPass(live)),
-        ):
+        with torch.no_grad(), disable_gradient_checkpointing(self.model, checkpointing):
             scored, _, _ = self._get_per_token_logps_and_entropies(
                 self.model,
                 ids,
                 mask,
-                later[0]["completion_ids"].size(1),
+                batches[0]["completion_ids"].size(1),
                 batch_size=self.args.per_device_train_batch_size,
+                **seen,
             )
-        for batch, part in zip(later, scored.chunk(len(later)), strict=True):
-            batch["old_per_token_logps"] = part
+        return scored
 
     # The loss
 
@@ -338,11 +365,14 @@ class MASPOTrainer(ResumableTrainer):
         super()._save_checkpoint(model, trial)
 
     def _unlogged(self) -> dict[str, Any]:
-        return {**super()._unlogged(), "gate": self._gate_logs["train"].state()}
+        past = [] if self._past is None else self._past.state()
+        return {**super()._unlogged(), "gate": self._gate_logs["train"].state(), "past": past}
 
     def _restore(self, unlogged: dict[str, Any]) -> None:
         super()._restore(unlogged)
         self._gate_logs["train"].load(unlogged["gate"])
+        if self._past is not None:
+            self._past.load(unlogged["past"])
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the gate's metrics, pooled over micro-batches and processes, to the log."""

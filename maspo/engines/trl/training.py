@@ -18,6 +18,7 @@ from maspo.engines.moment import Look
 from maspo.engines.trl.config import LOSS_TYPES, MASPOConfig
 from maspo.engines.trl.extras import refuse_extras
 from maspo.engines.trl.looks import Clock, Looks
+from maspo.engines.trl.past import check_budget
 from maspo.engines.trl.rewards import reward_functions, rows_of
 from maspo.engines.trl.trainer import MASPOTrainer
 from maspo.errors import InputError, RunError
@@ -60,6 +61,7 @@ def trl_config(
         "max_completion_length": rollout.max_completion_tokens,
         "chat_template_kwargs": recipe.model.chat_template_kwargs,
         "use_vllm": rollout.engine == "vllm",
+        "staleness": rollout.staleness,
         "max_steps": training.steps,
         "updates_per_rollout": training.updates_per_rollout,
         "num_iterations": 1,
@@ -115,19 +117,27 @@ def _with_extras(recipe: Recipe, decided: dict[str, Any]) -> MASPOConfig:
     return config
 
 
-def check_adapters(lora: Lora | None, model: Any) -> None:
-    """Raise InputError where `model` has no layer that an adapter is asked for, or PEFT takes none there.
+def check_model(recipe: Recipe, model: Any) -> None:
+    """Raise InputError where the recipe's adapters do not fit `model`, or its past weights the memory."""
+    trained = adapted(recipe.model.lora, model)
+    budget = recipe.trl.get("staleness_budget_gib", MASPOConfig.staleness_budget_gib)
+    if recipe.rollout.staleness:
+        check_budget(trained, recipe.rollout.staleness, budget)
 
-    Tried on a copy without weights, in no time.
+
+def adapted(lora: Lora | None, model: Any) -> Any:
+    """Return `model` with its adapters, as a copy without weights; as it is where it gets none.
+
+    Raises InputError where it has no layer that an adapter is asked for, or PEFT takes none there.
     """
     if lora is None:
-        return
+        return model
     from peft import get_peft_model
 
     with torch.device("meta"):
         shell = type(model)(model.config)
     try:
-        get_peft_model(shell, peft_config(lora))
+        return get_peft_model(shell, peft_config(lora))
     except ValueError as error:
         reason = str(error).partition("\n")[0]
         raise InputError(f"model.lora.target does not fit the model: {reason}") from None

@@ -54,6 +54,11 @@ def overrides(recipe: Recipe, cluster: Cluster, folder: Path) -> list[str]:
     `folder` holds data/train.parquet and data/test.parquet, and gets checkpoints. Raises InputError
     for what verl cannot do, and for a setting under `verl` that the rest of the recipe decides.
     """
+    if recipe.rollout.staleness:
+        raise InputError(
+            "rollout.staleness is TRL's alone: for stale data with verl use its own asynchronous trainers, "
+            "whose lag is theirs"
+        )
     decided = {
         **_data(recipe, folder),
         "trainer.default_local_dir": str(folder / "checkpoints"),

@@ -11,7 +11,7 @@ from maspo import files
 from maspo.evaluation.estimators import Estimate
 from maspo.lab.race import inference
 from maspo.lab.race.folder import RaceFolder, Result
-from maspo.lab.race.plan import Plan, check_fairness, couplings, strangers
+from maspo.lab.race.plan import Condition, Plan, check_fairness, couplings, strangers
 from maspo.lab.race.results import Analysis, Group, Line, RunCurves
 from maspo.lab.race.tuning import best_rates, tuned_at_the_edge, tuning_scores
 from maspo.recipes import load_recipe
@@ -35,7 +35,7 @@ def analyse(folder: RaceFolder) -> Analysis:
         if (folder.run_folder(r.trial) / "recipe.yaml").exists()
     }
     fairness = check_fairness(recipes, tuned=bool(plan.rates))
-    groups = tuple(_group(plan, updates, results) for updates in plan.updates)
+    groups = tuple(_group(plan, condition, results) for condition in plan.conditions)
     notes = [*_absent(groups), *_started_alike(results), *_origins(folder, results)]
     if rates is not None:
         notes += tuned_at_the_edge(plan, rates)
@@ -50,8 +50,8 @@ def analyse(folder: RaceFolder) -> Analysis:
     )
 
 
-def _group(plan: Plan, updates: int, results: Sequence[Result]) -> Group:
-    mine = [result for result in results if result.trial.updates == updates]
+def _group(plan: Plan, condition: Condition, results: Sequence[Result]) -> Group:
+    mine = [result for result in results if result.trial.condition == condition]
     runs: dict[str, list[RunCurves]] = {label: [] for label in plan.labels}
     for result in mine:
         if result.summary is not None:
@@ -60,7 +60,7 @@ def _group(plan: Plan, updates: int, results: Sequence[Result]) -> Group:
     bare = [_line(plan, label, runs[label], mine, threshold) for label in plan.labels]
     before = [r.summary["before"][r.metric] for r in mine if r.summary]
     return Group(
-        updates=updates,
+        condition=condition,
         threshold=threshold,
         start=fmean(before) if before else None,
         lines=tuple(_judged(bare)),

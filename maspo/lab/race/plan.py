@@ -14,6 +14,8 @@ from maspo.core.advantages import DEFAULT_ADVANTAGES
 from maspo.core.reduction import DEFAULT_REDUCTION
 from maspo.engines.engine import DEFAULT_ENGINE, Launch, LaunchedEngine, engine_named
 from maspo.errors import InputError
+from maspo.lab.formatting import rollouts_old
+from maspo.lab.formatting import updates as updates_in_words
 from maspo.lab.objective_list import Entrant, parse_entrants
 from maspo.objectives import make_objective
 from maspo.recipes import Recipe, dump_recipe, parse_recipe
@@ -23,13 +25,31 @@ TUNING_SEED = 1001
 
 
 @dataclass(frozen=True, kw_only=True)
+class Condition:
+    """How the completions of a rollout are used: objectives are compared where it is the same."""
+
+    updates: int
+    """Optimizer steps on each rollout."""
+    staleness: int = 0
+    """Rollouts ago that the policy was the one which draws a rollout."""
+
+    def __str__(self) -> str:
+        """Say it in words."""
+        old = f", {rollouts_old(self.staleness)}" if self.staleness else ""
+        return f"{updates_in_words(self.updates)}{old}"
+
+
+Rates = dict[tuple[str, Condition], float]
+"""Learning rates by entrant and condition."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trial:
     """One run of a race."""
 
     entrant: str
     """Label of the objective."""
-    updates: int
-    """Optimizer steps on each rollout."""
+    condition: Condition
     learning_rate: float
     seed: int
     tuning: bool = False
@@ -39,13 +59,19 @@ class Trial:
     def name(self) -> str:
         """Name of its folder."""
         slug = re.sub(r"[^\w.=,+-]", "+", self.entrant)
-        rate = f"{self.learning_rate:g}"
-        return f"{slug}-u{self.updates}-lr{rate}-seed{self.seed}"
+        rate, lag = f"{self.learning_rate:g}", self.condition.staleness
+        stale = f"-stale{lag}" if lag else ""
+        return f"{slug}-u{self.updates}{stale}-lr{rate}-seed{self.seed}"
+
+    @property
+    def updates(self) -> int:
+        """Optimizer steps on each rollout."""
+        return self.condition.updates
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A race: every entrant with every number of updates and every seed.
+    """A race: every entrant with every number of updates, every staleness and every seed.
 
     The first entrant is the baseline, to which the others are compared.
     """
@@ -54,6 +80,7 @@ class Plan:
     """What is the same in all runs, advantages and reduction spelled out."""
     entrants: tuple[Entrant, ...]
     updates: tuple[int, ...]
+    staleness: tuple[int, ...]
     seeds: tuple[int, ...]
     rates: tuple[float, ...] = ()
     """Learning rates to choose from for each entrant; none: all take the recipe's."""
@@ -68,37 +95,45 @@ class Plan:
         """Labels of the entrants, the baseline first."""
         return [entrant.label for entrant in self.entrants]
 
+    @property
+    def conditions(self) -> list[Condition]:
+        """List the conditions, the freshest data of each number of updates first as given."""
+        return [
+            Condition(updates=updates, staleness=staleness)
+            for updates in self.updates
+            for staleness in self.staleness
+        ]
+
     def tuning_trials(self) -> list[Trial]:
         """List the runs that learning rates are chosen by, seed by seed."""
         return [
-            Trial(entrant=label, updates=updates, learning_rate=rate, seed=seed, tuning=True)
+            Trial(entrant=label, condition=condition, learning_rate=rate, seed=seed, tuning=True)
             for seed in self.tuning_seeds
             for rate in self.rates
-            for updates in self.updates
+            for condition in self.conditions
             for label in self.labels
         ]
 
-    def trials(self, rates: dict[tuple[str, int], float] | None = None) -> list[Trial]:
+    def trials(self, rates: Rates | None = None) -> list[Trial]:
         """List the runs of the race, seed by seed, so that a race cut short stays fair.
 
         Args:
-            rates: the tuned learning rates by entrant and updates; without one an entrant that
-                was to be tuned has no runs.
+            rates: the tuned learning rates; without one an entrant that was to be tuned has no runs.
         """
         rate = self.recipe.training.learning_rate
         if rates is None:
-            rates = {(label, updates): rate for label in self.labels for updates in self.updates}
+            rates = {(label, one): rate for label in self.labels for one in self.conditions}
         return [
             Trial(
                 entrant=label,
-                updates=updates,
-                learning_rate=rates[label, updates],
+                condition=condition,
+                learning_rate=rates[label, condition],
                 seed=seed,
             )
             for seed in self.seeds
-            for updates in self.updates
+            for condition in self.conditions
             for label in self.labels
-            if (label, updates) in rates
+            if (label, condition) in rates
         ]
 
     def recipe_of(self, trial: Trial) -> Recipe:
@@ -106,6 +141,7 @@ class Plan:
         content = self.recipe.model_dump()
         content["objective"] = next(e.settings for e in self.entrants if e.label == trial.entrant)
         content["seed"] = trial.seed
+        content["rollout"]["staleness"] = trial.condition.staleness
         content["training"]["learning_rate"] = trial.learning_rate
         content["training"]["updates_per_rollout"] = trial.updates
         content["training"]["micro_batch"] = self.micro_batch(trial.updates)
@@ -121,6 +157,7 @@ class Plan:
             "recipe": self.recipe.model_dump(),
             "entrants": {entrant.label: entrant.settings for entrant in self.entrants},
             "updates_per_rollout": list(self.updates),
+            "staleness": list(self.staleness),
             "seeds": list(self.seeds),
             "rates": list(self.rates),
             "tuning_seeds": list(self.tuning_seeds),
@@ -136,6 +173,7 @@ class Plan:
             recipe=parse_recipe(content["recipe"]),
             entrants=tuple(Entrant(label=label, settings=found) for label, found in entrants),
             updates=tuple(content["updates_per_rollout"]),
+            staleness=tuple(content["staleness"]),
             seeds=tuple(content["seeds"]),
             rates=tuple(content["rates"]),
             tuning_seeds=tuple(content["tuning_seeds"]),
@@ -155,6 +193,7 @@ def make_plan(
     *,
     seeds: int,
     updates: Sequence[int] = (),
+    staleness: Sequence[int] = (),
     rates: Sequence[float] = (),
     tuning_seeds: int = 0,
     engine: str = DEFAULT_ENGINE,
@@ -178,8 +217,6 @@ def make_plan(
         raise InputError("a race compares scores after training: give the recipe an evaluation")
     if seeds < 1 or (rates and tuning_seeds < 1):
         raise InputError("a race needs at least one seed, and so does the tuning")
-    if recipe.evaluation is None:
-        raise InputError("a race compares scores: its recipe needs an evaluation")
     recipe.check_evaluation()
     entrants = parse_entrants(objectives)
     content = recipe.model_dump()
@@ -194,6 +231,9 @@ def make_plan(
                 f"a rollout of {recipe.completions} completions cannot be divided into "
                 f"{count} updates"
             )
+    staleness = tuple(staleness) or (recipe.rollout.staleness,)
+    if min(staleness) < 0:
+        raise InputError(f"a staleness must be at least 0, not {min(staleness)}")
     if any(not 0 < rate < math.inf for rate in rates):
         raise InputError("learning rates must be positive")
     if recipe.seed <= TUNING_SEED < recipe.seed + seeds and rates:
@@ -202,6 +242,7 @@ def make_plan(
         recipe=parse_recipe(content),
         entrants=entrants,
         updates=_distinct("updates per rollout", updates),
+        staleness=_distinct("staleness", staleness),
         seeds=tuple(range(recipe.seed, recipe.seed + seeds)),
         rates=_distinct("learning rates", rates),
         tuning_seeds=tuple(range(TUNING_SEED, TUNING_SEED + tuning_seeds)) if rates else (),
@@ -221,7 +262,7 @@ def _distinct(what: str, values: Sequence[Any]) -> tuple[Any, ...]:
 # --- the proof that it is fair -------------------------------------------------------------------
 
 FREE = frozenset({"objective"})
-"""Keys of a recipe in which the runs of one seed and one number of updates may differ."""
+"""Keys of a recipe in which the runs of one seed and one condition may differ."""
 
 
 def differences(one: Recipe, other: Recipe) -> dict[str, tuple[Any, Any]]:
@@ -247,7 +288,7 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def check_fairness(
     recipes: dict[str, Recipe], *, tuned: bool = False
 ) -> dict[str, tuple[str, ...]]:
-    """Give, for each run, the keys in which it differs from the first of its seed and updates.
+    """Give, for each run, the keys in which it differs from the first of its seed and condition.
 
     Args:
         recipes: by name, the runs of one race.
@@ -256,10 +297,13 @@ def check_fairness(
     Raises InputError where one differs in anything but the objective, or the tuned learning rate.
     """
     allowed = FREE | ({"training.learning_rate"} if tuned else set())
-    firsts: dict[tuple[int, int], Recipe] = {}
+    firsts: dict[tuple[int, Condition], Recipe] = {}
     found = {}
     for name, recipe in recipes.items():
-        first = firsts.setdefault((recipe.seed, recipe.training.updates_per_rollout), recipe)
+        condition = Condition(
+            updates=recipe.training.updates_per_rollout, staleness=recipe.rollout.staleness
+        )
+        first = firsts.setdefault((recipe.seed, condition), recipe)
         keys = tuple(differences(first, recipe))
         unfair = sorted(set(keys) - allowed)
         if unfair:

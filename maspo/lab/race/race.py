@@ -51,7 +51,7 @@ def run_race(
                 say(screen, f"{len(left)} runs of the tuning are left; the same command goes on")
                 return None
             rates = best_rates(tuning_scores(plan, folder))
-            for (label, count), rate in rates.items():
-                say(screen, f"tuned      {label}, {count} updates: {rate:g}")
+            for (label, condition), rate in rates.items():
+                say(screen, f"tuned      {label}, {condition}: {rate:g}")
         runner.run("race", plan.trials(rates))
         return write_race(folder)

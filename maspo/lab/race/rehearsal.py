@@ -32,7 +32,7 @@ def introduce(plan: Plan, screen: Screen, more: str = "") -> None:
     lines = [
         f"race       {', '.join(plan.labels)}; {plan.labels[0]} is the baseline",
         f"runs       {tuning}{len(plan.trials())} with {engine_named(plan.engine).supported.title}: "
-        f"updates per rollout {', '.join(map(str, plan.updates))}; "
+        f"updates per rollout {', '.join(map(str, plan.updates))}; {_staleness(plan)}"
         f"seeds {', '.join(map(str, plan.seeds))}{more}",
         f"for all    advantages {training.advantages}, reduction {training.reduction}, learning rate "
         + ("tuned" if plan.rates else f"{training.learning_rate:g} {training.schedule}"),
@@ -42,6 +42,13 @@ def introduce(plan: Plan, screen: Screen, more: str = "") -> None:
     ]
     for line in lines:
         say(screen, line, "dim")
+
+
+def _staleness(plan: Plan) -> str:
+    """Name the ages of the data, where any are old."""
+    if not any(plan.staleness):
+        return ""
+    return f"data {', '.join(map(str, plan.staleness))} rollouts old; "
 
 
 def say(screen: Screen, line: str, style: str | None = None) -> None:

@@ -11,6 +11,7 @@ from maspo.lab.page import render_page, write_page
 from maspo.lab.race.analysis import analyse
 from maspo.lab.race.figures import CURVES, Curve, color_names, race_figures
 from maspo.lab.race.folder import RaceFolder
+from maspo.lab.race.plan import Condition
 from maspo.lab.race.results import Analysis, Group, Line
 from maspo.lab.race.text import (
     HEADS,
@@ -45,7 +46,7 @@ def write_race(folder: RaceFolder) -> Analysis:
 def results(analysis: Analysis) -> dict[str, Any]:
     """Give the figures of the report and those of every run, as plain data."""
 
-    def line(one: Line, updates: int) -> dict[str, Any]:
+    def line(one: Line, condition: Condition) -> dict[str, Any]:
         runs = {
             str(run.result.trial.seed): {
                 "score": run.result.score,
@@ -60,7 +61,7 @@ def results(analysis: Analysis) -> dict[str, Any]:
         return {
             "objective": one.label,
             "learning_rate": one.learning_rate,
-            "tried": analysis.tried.get((one.label, updates), {}),
+            "tried": analysis.tried.get((one.label, condition), {}),
             "score": one.score and asdict(one.score),
             "iqm": one.iqm and asdict(one.iqm),
             "reward_area": one.area and asdict(one.area),
@@ -73,10 +74,11 @@ def results(analysis: Analysis) -> dict[str, Any]:
 
     groups = [
         {
-            "updates_per_rollout": group.updates,
+            "updates_per_rollout": group.condition.updates,
+            "staleness": group.condition.staleness,
             "score_before": group.start,
             "threshold": group.threshold,
-            "objectives": [line(one, group.updates) for one in group.lines],
+            "objectives": [line(one, group.condition) for one in group.lines],
         }
         for group in analysis.groups
     ]

@@ -9,11 +9,11 @@ from statistics import fmean, stdev
 from typing import Any
 
 from maspo.evaluation.estimators import Estimate
-from maspo.lab.formatting import running_mean, updates
+from maspo.lab.formatting import running_mean
 from maspo.lab.race import inference
 from maspo.lab.race.folder import Result
 from maspo.lab.race.inference import Conclusion, PairedComparison
-from maspo.lab.race.plan import Plan
+from maspo.lab.race.plan import Condition, Plan
 from maspo.lab.race.tuning import Tried
 
 
@@ -73,7 +73,7 @@ def _mean(rows: Sequence[dict[str, Any]], key: str) -> float | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One objective at one number of updates per rollout."""
+    """One objective under one condition."""
 
     label: str
     learning_rate: float | None
@@ -122,9 +122,9 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """The race at one number of updates per rollout."""
+    """The race under one condition."""
 
-    updates: int
+    condition: Condition
     threshold: float | None
     """Reward of `Line.reached`; None where the baseline learned nothing."""
     start: float | None
@@ -133,8 +133,8 @@ class Group:
 
     @property
     def title(self) -> str:
-        """Its number of updates in words."""
-        return updates(self.updates)
+        """Its condition in words."""
+        return str(self.condition)
 
     @property
     def conclusions(self) -> list[Conclusion]:
@@ -151,7 +151,7 @@ class Analysis:
     """The score, such as avg@8."""
     groups: tuple[Group, ...]
     fairness: dict[str, tuple[str, ...]]
-    """By run, the keys in which its recipe differs from the first of its seed and updates."""
+    """By run, the keys in which its recipe differs from the first of its seed and condition."""
     tried: Tried
     """What tuning found; empty without it."""
     notes: tuple[str, ...]

@@ -144,7 +144,7 @@ class Runner:
         left = self.time_left(waiting)
         ahead = f", {duration(left)} left" if left else ""
         self.screen.console.print(
-            f"{count} {trial.entrant}, {trial.updates} updates, rate {trial.learning_rate:g}, "
+            f"{count} {trial.entrant}, {trial.condition}, rate {trial.learning_rate:g}, "
             f"seed {trial.seed}: {what} ({spent}{ahead})",
             style="dim" if found.failure is None else "yellow",
             markup=False,

@@ -114,7 +114,7 @@ def tuning(analysis: Analysis, group: Group) -> list[list[str]]:
     """Give the table of the learning rates tried: a head, and a row for each objective."""
     rates, rows = analysis.plan.rates, []
     for line in group.lines:
-        found = analysis.tried[line.label, group.updates]
+        found = analysis.tried[line.label, group.condition]
         scores = [found[rate] for rate in rates]
         rows.append([line.label, *(MISSING if s is None else percent(s, 1) for s in scores)])
     return [["Learning rate", *(f"{rate:g}" for rate in rates)], *rows]

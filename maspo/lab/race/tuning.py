@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from statistics import fmean
 
-from maspo.lab.formatting import updates as counted
 from maspo.lab.race.folder import RaceFolder
-from maspo.lab.race.plan import Plan
+from maspo.lab.race.plan import Condition, Plan, Rates
 
-Tried = dict[tuple[str, int], dict[float, float | None]]
-"""By objective and updates per rollout: the mean score of each learning rate, None where a run has none."""
+Tried = dict[tuple[str, Condition], dict[float, float | None]]
+"""By objective and condition: the mean score of each learning rate, None where a run has none."""
 
 
 def tuning_scores(plan: Plan, folder: RaceFolder) -> Tried:
     """Read the runs of the tuning."""
-    scores: dict[tuple[str, int], dict[float, list[float | None]]] = {}
+    scores: dict[tuple[str, Condition], dict[float, list[float | None]]] = {}
     for trial in plan.tuning_trials():
-        tried = scores.setdefault((trial.entrant, trial.updates), {})
+        tried = scores.setdefault((trial.entrant, trial.condition), {})
         tried.setdefault(trial.learning_rate, []).append(folder.result(trial).score)
     return {
         who: {rate: None if None in found else fmean(found) for rate, found in tried.items()}  # pyright: ignore
@@ -25,8 +24,8 @@ def tuning_scores(plan: Plan, folder: RaceFolder) -> Tried:
     }
 
 
-def best_rates(tried: Tried) -> dict[tuple[str, int], float]:
-    """Choose, for each objective and number of updates, the learning rate with the best mean score.
+def best_rates(tried: Tried) -> Rates:
+    """Choose, for each objective and condition, the learning rate with the best mean score.
 
     A rate with a failed run is out, and so is an objective without any rate left. Of equally good
     rates the smallest is taken.
@@ -39,15 +38,15 @@ def best_rates(tried: Tried) -> dict[tuple[str, int], float]:
     return chosen
 
 
-def tuned_at_the_edge(plan: Plan, rates: dict[tuple[str, int], float]) -> Iterable[str]:
+def tuned_at_the_edge(plan: Plan, rates: Rates) -> Iterable[str]:
     """Name the objectives whose best learning rate is the lowest or highest of those tried."""
     if len(plan.rates) < 2:
         return
     for end, extreme in (("lowest", min(plan.rates)), ("highest", max(plan.rates))):
-        for updates in plan.updates:
-            found = [label for label in plan.labels if rates.get((label, updates)) == extreme]
+        for condition in plan.conditions:
+            found = [label for label in plan.labels if rates.get((label, condition)) == extreme]
             if found:
                 yield (
-                    f"{counted(updates)}: {', '.join(found)} did best with the {end} learning "
+                    f"{condition}: {', '.join(found)} did best with the {end} learning "
                     f"rate tried, {extreme:g}: a wider range may do better."
                 )
