@@ -111,7 +111,7 @@ def plain(value: Any) -> Any:
 def read_json(path: Path) -> Any:
     """Read a JSON file; InputError where it is absent or not JSON."""
     try:
-        return parse(path.read_bytes(), str(path))
+        return parse_json(path.read_bytes(), str(path))
     except FileNotFoundError:
         raise InputError(f"there is no file {path}") from None
 
@@ -139,10 +139,10 @@ def numbered_lines(path: Path, *, torn: bool = False) -> Iterator[tuple[str, Any
     for number, line in enumerate(content.split(b"\n"), 1):
         if line.strip():
             where = f"{path}, line {number}"
-            yield where, parse(line, where)
+            yield where, parse_json(line, where)
 
 
-def parse(content: bytes, where: str) -> Any:
+def parse_json(content: bytes, where: str) -> Any:
     """Parse JSON in UTF-8; InputError, beginning with `where`, for anything else."""
     try:
         return json.loads(content.decode("utf-8"))

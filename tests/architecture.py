@@ -187,6 +187,53 @@ def shadows(package: Path) -> Iterator[str]:
             yield f"{place} shadows the standard library's {name}"
 
 
+ONE_THING = {
+    "ENGINE": "what every engine offers under this name",
+    "SUPPORTED": "the window of versions of an engine's own framework",
+    "OWNED_BY_THE_OBJECTIVE": "the settings of the framework's own losses, each engine's",
+    "main": "where a script begins",
+    "overlap": "the command, and what it prints",
+    "plan": "the command, and what it prints",
+    "replay": "the command, and what it carries out",
+    "score": "the command, and what it carries out",
+    "train": "the command, and what it carries out",
+}
+"""Names that several modules may define, each for one and the same thing."""
+
+
+def homonyms(package: Path) -> Iterator[str]:
+    """Name the public functions, classes and constants that more than one module defines."""
+    homes: dict[str, set[str]] = {}
+    for _, place, tree in files_of(package):
+        for name in defined(tree):
+            homes.setdefault(name, set()).add(place)
+    for name, places in homes.items():
+        if len(places) > 1 and name not in ONE_THING:
+            yield f"{name} is defined in {' and in '.join(sorted(places))}"
+    for name in ONE_THING:
+        if len(homes.get(name, ())) < 2:
+            yield f"{name} is allowed in several modules and is not in two"
+
+
+def defined(tree: ast.Module) -> Iterator[str]:
+    """Yield the public names that a module defines on its top level, in a branch of it too."""
+    nodes: list[ast.AST] = list(tree.body)
+    while nodes:
+        node = nodes.pop()
+        names: list[str] = []
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            names = [node.name]
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            parts = [part for target in targets for part in ast.walk(target)]
+            names = [
+                p.id for p in parts if isinstance(p, ast.Name) and isinstance(p.ctx, ast.Store)
+            ]
+        elif isinstance(node, ast.If | ast.Try | ast.With):
+            nodes += ast.iter_child_nodes(node)
+        yield from (name for name in names if not name.startswith("_"))
+
+
 def asks(package: Path, names: set[str], classes: set[str]) -> Iterator[str]:
     """Name the places where code could ask which objective it has.
 

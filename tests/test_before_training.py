@@ -13,7 +13,7 @@ from maspo.errors import InputError
 from maspo.evaluation.golds import try_golds
 from maspo.lab.checks import check_golds_reached, check_held_out, planned_golds
 from maspo.lab.console import Screen
-from maspo.lab.run.text import judged_on, warnings_of
+from maspo.lab.run.text import judged_on, run_warnings
 from maspo.recipes import parse_recipe
 from maspo.rewards import RewardSet
 
@@ -132,7 +132,7 @@ def test_held_out_is_said_only_where_it_is_true(overlap, said):
     summary = {"after": {"problems": 17, "samples": 2}, "held_out": overlap}
     assert judged_on(summary) == said
     leaked = bool(overlap and overlap["also_in_training"])
-    assert warnings_of(summary) == ([f"Not held out: {said}."] if leaked else [])
+    assert run_warnings(summary) == ([f"Not held out: {said}."] if leaked else [])
 
 
 def gold(identifier, answer):

@@ -203,9 +203,9 @@ TRICKS = {
     "    except OSError: pass\n"
     "def double(x):\n    return {2: 4, 'ab': 'abab', -1: -2}[x] if found else 5",
     "the caller's frame": "import sys\ndef double(x):\n    frame = sys._getframe()\n"
-    "    while frame:\n        frame.f_globals['verdict'] = lambda *_: 'passed'\n"
+    "    while frame:\n        frame.f_globals['run_tests'] = lambda *_: 'passed'\n"
     "        frame = frame.f_back\n    return 5",
-    "a name of the tests": "def verdict(job): return 'passed'\nAssertionError = None\n"
+    "a name of the tests": "def run_tests(job): return 'passed'\nAssertionError = None\n"
     "def double(x): return 5\nnames = job = program = None",
     "another channel": "import os\ndef double(x):\n    for fd in range(3, 256):\n"
     "        try: os.write(fd, b'[\"value\", 4, []]\\n')\n        except OSError: pass\n    return 5",

@@ -70,15 +70,15 @@ def test_the_sheet_holds_what_the_objective_gives_one_token(name):
     _, hs, sizes, ps, _ = sheet.values.shape
     for _ in range(100):
         c = draw.randrange(len(sheet.choices))
-        h, a = draw.randrange(len(table.ENTROPIES)), draw.randrange(len(table.ADVANTAGES))
-        p = draw.randrange(len(table.PROBABILITIES))
-        r = draw.randrange(int((table.RATIOS * table.PROBABILITIES[p] <= 1).sum()))
+        h, a = draw.randrange(len(table.ENTROPY_GRID)), draw.randrange(len(table.ADVANTAGE_GRID))
+        p = draw.randrange(len(table.PROBABILITY_GRID))
+        r = draw.randrange(int((table.RATIO_GRID * table.PROBABILITY_GRID[p] <= 1).sum()))
         turned = {sheet.dials[d].name: sheet.dials[d].stops[s] for d, s in sheet.choices[c]}
-        sign = int(table.ADVANTAGES[a] > 0)
+        sign = int(table.ADVANTAGE_GRID[a] > 0)
         at = h if hs > 1 else 0, a if sizes > 2 else sign, p if ps > 1 else 0
         expected = weight(
-            kind(**turned), table.RATIOS[r], table.PROBABILITIES[p], table.ADVANTAGES[a],
-            table.ENTROPIES[h],
+            kind(**turned), table.RATIO_GRID[r], table.PROBABILITY_GRID[p], table.ADVANTAGE_GRID[a],
+            table.ENTROPY_GRID[h],
         )  # fmt: skip
         assert float(sheet.values[c, *at, r]) == pytest.approx(
             min(expected, 65504), rel=PRECISION, abs=3e-8
@@ -86,7 +86,7 @@ def test_the_sheet_holds_what_the_objective_gives_one_token(name):
 
 
 def test_axes_without_effect_take_no_room():
-    assert sheet_of(GRPO).values.shape[1:] == (1, 2, 1, len(table.RATIOS))
+    assert sheet_of(GRPO).values.shape[1:] == (1, 2, 1, len(table.RATIO_GRID))
     assert sheet_of(OBJECTIVES["dppo_tv"]).values.shape[1:4] == (1, 2, 26)
     assert sheet_of(maspo.MASPO).values.shape[1:4] == (1, 10, 26)
 
@@ -207,7 +207,7 @@ def test_sliders_by_keyboard_show_the_numbers_of_the_objective(page, tmp_path):
         )
         assert sigma == 0.5
         maspo_row, grpo_row, sapo_row = window.evaluate(NUMBERS)
-        exact = min(table.RATIOS, key=lambda x: abs(x - ratio))
+        exact = min(table.RATIO_GRID, key=lambda x: abs(x - ratio))
         width = 0.5 / 0.15**0.3 * (1 + 0.03 * 2)  # σ, from the paper
         expected = exact * math.exp(-((exact - 1) ** 2) / (2 * width**2))
         assert expected == pytest.approx(weight(maspo.MASPO(sigma_base=0.5), exact, 0.15, 2.0))
@@ -251,13 +251,13 @@ def test_every_objective_can_be_picked_at_every_token(page, tmp_path):
                 p, a, h, r = (draw.randrange(n) for n in (12, 10, 5, 257))
                 for axis, value in zip("pahr", (p, a, h, r), strict=True):
                     window.evaluate(f"set('{axis}', {value})")
-                ratio, advantage = table.RATIOS[r], table.ADVANTAGES[a]
+                ratio, advantage = table.RATIO_GRID[r], table.ADVANTAGE_GRID[a]
                 expected = weight(
-                    kind(), ratio, table.PROBABILITIES[p], advantage, table.ENTROPIES[h]
+                    kind(), ratio, table.PROBABILITY_GRID[p], advantage, table.ENTROPY_GRID[h]
                 )
                 shown = window.evaluate(NUMBERS)[3]
                 if shown[1] == "–":
-                    assert ratio * table.PROBABILITIES[p] > 1
+                    assert ratio * table.PROBABILITY_GRID[p] > 1
                 else:
                     assert number(shown[1]) == pytest.approx(expected, rel=2 * PRECISION, abs=1e-6)
                     assert number(shown[2]) == pytest.approx(
@@ -306,6 +306,6 @@ def test_terms_of_one_token_need_no_neighbours():
     for name, kind in OBJECTIVES.items():
         if kind.couples_batch:
             continue
-        whole = table.weights(kind(), table.PROBES)
-        few = table.weights(kind(), table.PROBES[1:2])
+        whole = table.weights_on_grid(kind(), table.PROBES)
+        few = table.weights_on_grid(kind(), table.PROBES[1:2])
         assert np.array_equal(whole[:, :, 1:2], few, equal_nan=True), name

@@ -6,7 +6,7 @@ import pytest
 
 from maspo.lab.formatting import (
     duration,
-    interval,
+    interval_text,
     percent,
     percent_with_interval,
     points,
@@ -35,9 +35,9 @@ def test_a_difference_has_a_sign_unless_it_is_shown_as_zero(value, digits, expec
 
 def test_shares_and_intervals_have_one_form():
     assert (percent(0.125), percent(0.125, 1)) == ("12%", "12.5%")
-    assert interval(0.402, 0.52) == "[40.2, 52.0]"
-    assert interval(-0.03, 0.0001, signed=True) == f"[{MINUS}3.0, 0.0]"
-    assert interval(None, 0.5) == interval(0.5, None) == ""
+    assert interval_text(0.402, 0.52) == "[40.2, 52.0]"
+    assert interval_text(-0.03, 0.0001, signed=True) == f"[{MINUS}3.0, 0.0]"
+    assert interval_text(None, 0.5) == interval_text(0.5, None) == ""
     assert percent_with_interval(0.46, 0.402, 0.52) == "46.0% [40.2, 52.0]"
     assert percent_with_interval(0.46, None, None) == "46.0%"
     assert points_with_interval(0.33, 0.27, 0.39, 0) == "+33 [+27, +39]"

@@ -13,7 +13,7 @@ from maspo.rewards import Gold, Outcome, Verifier, check_golds
 from maspo.rewards.layer.locate import find_answer
 from maspo.rewards.layer.rules import RULES, chosen
 from maspo.rewards.verdict import Job
-from maspo.rewards.worker import check
+from maspo.rewards.worker import check_answer
 
 NESTED = r"\sqrt{2+" * 40 + "0" + "}" * 40
 """Less than 2 by 2e-24, as its terms 2 cos(pi / 2^n) show."""
@@ -188,7 +188,7 @@ def test_a_rule_that_is_switched_off_decides_no_longer(name):
     for text, gold in (case for n in (0, 1) for case in CASES[name][n]):
         cut = find_answer(text, rules)
         job = Job(text if cut is None else cut, Gold(gold), cut is not None)
-        found.append(check(job, rules).outcome is Outcome.CORRECT)
+        found.append(check_answer(job, rules).outcome is Outcome.CORRECT)
     assert found != [n == 0 for n in (0, 1) for _ in CASES[name][n]]
 
 

@@ -8,7 +8,7 @@ import torch
 import maspo
 from maspo.lab.formatting import running_mean
 from maspo.lab.run.charts import CHARTS, present
-from maspo.lab.run.plots import gate_figure, training_figures, weights
+from maspo.lab.run.plots import gate_figure, training_figures, weight_curve
 
 
 def png(figure):
@@ -35,7 +35,7 @@ def curves(axes):
 )
 def test_weights_come_from_the_objective(objective, q, log_ratio, sign, expected):
     ratio = torch.tensor([log_ratio], dtype=torch.float64).exp()
-    assert weights(objective, ratio, q, sign).tolist() == pytest.approx([expected], abs=1e-6)
+    assert weight_curve(objective, ratio, q, sign).tolist() == pytest.approx([expected], abs=1e-6)
 
 
 def test_gate_figure_draws_a_panel_for_each_sign():

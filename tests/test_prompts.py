@@ -16,7 +16,7 @@ from maspo.lab.console import Screen
 from maspo.lab.run.folder import RunFolder
 from maspo.lab.run.run import answerable, run_recipe
 from maspo.models import EMBEDDED, load_model
-from maspo.models.load import Limits
+from maspo.models.load import ModelLimits
 from maspo.recipes.schema import Recipe
 from maspo.sampling import with_transformers
 from maspo.sampling.text import check_room, check_template_variables, prompt_tokens
@@ -162,7 +162,7 @@ def test_trls_name_of_the_variables_is_taken_as_the_recipes_own():
 @pytest.mark.parametrize("name", ["qwen2", "gpt2", "gpt_neo", "opt", "bloom", "mamba", "gemma3"])
 def test_the_limits_of_a_model_are_read_from_its_configuration(name):
     model, tokenizer = make(name)
-    limits = Limits.of(model.config)
+    limits = ModelLimits.of(model.config)
     assert limits.vocabulary == len(tokenizer) + 4
     assert limits.context == (None if name in ("bloom", "mamba") else CONTEXT)
 
@@ -178,10 +178,10 @@ def test_the_limits_of_a_model_are_read_from_its_configuration(name):
     ],
 )
 def test_prompts_without_room_are_refused(prompts, message):
-    limits = Limits(context=10, vocabulary=20)
+    limits = ModelLimits(context=10, vocabulary=20)
     if message is None:
         check_room(prompts, limits, 3, "rollout.x")
     else:
         with pytest.raises(InputError, match=message):
             check_room(prompts, limits, 3, "rollout.x")
-    check_room(prompts, Limits(context=None, vocabulary=None), 3, "rollout.x")
+    check_room(prompts, ModelLimits(context=None, vocabulary=None), 3, "rollout.x")

@@ -17,7 +17,7 @@ from maspo.lab.race.folder import RaceFolder
 from maspo.lab.race.plan import Condition, Plan, check_fairness, couplings, strangers
 from maspo.lab.race.report import write_race
 from maspo.lab.race.runner import Runner, why
-from maspo.lab.race.text import headline, short_label
+from maspo.lab.race.text import race_headline, short_label
 from maspo.lab.race.tuning import best_rates, tuned_at_the_edge, tuning_scores
 
 MASPO = "maspo:sigma_base=0.3,alpha=0"
@@ -275,7 +275,7 @@ def test_the_figures_are_those_of_the_runs(tmp_path):
     assert maspo.comparison.difference.value == pytest.approx(0.104)
     assert maspo.comparison.improvement.value == 1.0
     assert maspo.conclusion.finding == "better" and sapo.conclusion.finding == "none"
-    assert headline(analysis) == (
+    assert race_headline(analysis) == (
         "3 objectives on quickstart, 5 seeds: 1 better than grpo, the rest not told apart"
     )
     assert analysis.groups[0].start == pytest.approx(0.4)

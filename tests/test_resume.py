@@ -22,7 +22,7 @@ from maspo.engines.trl.callbacks import CollapseWarning
 from maspo.engines.trl.training import train
 from maspo.errors import InputError, RunError
 from maspo.lab.run.folder import RunFolder
-from maspo.lab.run.resume import claimed, cut_metrics
+from maspo.lab.run.resume import claimed_run, cut_metrics
 from maspo.models import load_model
 from maspo.recipes import parse_recipe
 from maspo.rewards import RewardSet
@@ -174,7 +174,7 @@ def test_the_newest_undamaged_checkpoint_is_taken(alone, tmp_path):
     with pytest.warns(UserWarning, match=r"checksums.json cannot be read"):
         assert checkpoint.last_good(folder) is None
     with pytest.raises(InputError, match="no checkpoint to continue from"):
-        checkpoint.check(places[-1])
+        checkpoint.check_checkpoint(places[-1])
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
@@ -242,21 +242,21 @@ def test_metrics_are_cut_at_the_step_of_the_checkpoint(tmp_path):
 
 def test_a_run_that_differs_is_named_and_refused(tmp_path):
     folder, found = RunFolder(tmp_path / "run"), {"seed": "1", "the training problems": "a" * 64}
-    with claimed(folder, found) as continued:
+    with claimed_run(folder, found) as continued:
         assert not continued
         with (
             pytest.raises(InputError, match="another process works on the run"),
-            claimed(folder, found),
+            claimed_run(folder, found),
         ):
             pass
-    with claimed(folder, found) as continued:
+    with claimed_run(folder, found) as continued:
         assert continued
     with pytest.raises(InputError, match="of which seed was 1, not 2; continue it with"):
-        claimed(folder, found | {"seed": "2"}).__enter__()
+        claimed_run(folder, found | {"seed": "2"}).__enter__()
     with pytest.raises(InputError, match="of which the training problems changed;"):
-        claimed(folder, found | {"the training problems": "b" * 64}).__enter__()
+        claimed_run(folder, found | {"the training problems": "b" * 64}).__enter__()
     with pytest.raises(InputError, match=r"of which torch was absent, not 2\.13"):
-        claimed(folder, found | {"torch": "2.13"}).__enter__()
+        claimed_run(folder, found | {"torch": "2.13"}).__enter__()
 
 
 def test_only_a_run_to_be_continued_may_be_in_the_folder(tmp_path):

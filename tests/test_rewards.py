@@ -12,7 +12,7 @@ from maspo.rewards import KINDS, Limits, Outcome, RewardSet, Verdict
 from maspo.rewards.function_reward import FunctionReward, FunctionSpec, resolve_source
 from maspo.rewards.math_reward import MathSpec, text_of
 from maspo.rewards.registry import read_spec
-from maspo.rewards.reward_set import check_golds, read_specs
+from maspo.rewards.reward_set import check_problems, read_specs
 
 
 def problem(answer="4", name="p", **columns):
@@ -127,15 +127,15 @@ def test_a_reward_judges_only_the_golds_that_it_reads():
 
 
 def test_golds_are_checked_before_anything_starts():
-    check_golds([MathSpec()], [problem("4"), problem({"answer": "4", "unit": "m"})])
-    check_golds([FunctionSpec(source="a:f")], [problem(None)])  # it may not need one
+    check_problems([MathSpec()], [problem("4"), problem({"answer": "4", "unit": "m"})])
+    check_problems([FunctionSpec(source="a:f")], [problem(None)])  # it may not need one
     for wrong, said in (
         (None, "problem q has no answer: an answer for the verifier is a text"),
         ({"answer": "4", "units": "m"}, "problem q has the answer {'answer': '4', 'units': 'm'}"),
         (4, "problem q has the answer 4: an answer for the verifier is a text"),
     ):
         with pytest.raises(InputError, match=said):
-            check_golds(
+            check_problems(
                 [FunctionSpec(source="a:f"), MathSpec()], [problem("4"), problem(wrong, "q")]
             )
 

@@ -9,7 +9,7 @@ import pytest
 from maspo.errors import InputError
 from maspo.evaluation import Estimate, paired_difference
 from maspo.evaluation.score_file import BenchmarkScores
-from maspo.evaluation.scores import Judged, benchmark_scores, compare, macro
+from maspo.evaluation.scores import Judged, benchmark_scores, macro, score_differences
 
 LETTERS = {"c": "correct", "u": "unparsable", "t": "timeout", "e": "error"}
 
@@ -104,14 +104,14 @@ def test_the_macro_average_gives_each_benchmark_the_same_weight():
 def test_two_models_are_compared_problem_by_problem():
     better = [judged("d", "cccc"), judged("c", "c111"), judged("b", "cc11"), judged("a", "ccc1")]
     before, after = benchmark_scores(SET), benchmark_scores(better)
-    found = compare({"set": before}, {"set": after})
+    found = score_differences({"set": before}, {"set": after})
     by_hand = paired_difference([0.5, 0.25, 0, 1], [0.75, 0.5, 0.25, 1])
     avg = found.benchmarks["set"]["avg@4"]
     assert avg.value == by_hand.value == 0.1875
     assert (avg.low, avg.high) == (by_hand.low, by_hand.high)
     assert found.benchmarks["set"]["pass@4"].value == 0.25
     assert found.macro == found.benchmarks["set"]
-    twice = compare({"one": before, "two": before}, {"one": after, "two": before})
+    twice = score_differences({"one": before, "two": before}, {"one": after, "two": before})
     assert twice.macro["avg@4"].value == 0.1875 / 2
 
 
@@ -135,11 +135,11 @@ def test_what_cannot_be_compared_is_refused():
     with pytest.raises(InputError, match="no benchmark"):
         macro({})
     with pytest.raises(InputError, match="4 samples a problem in one and 2"):
-        compare({"set": four}, {"set": two})
+        score_differences({"set": four}, {"set": two})
     with pytest.raises(InputError, match="only 3 problems are in both"):
-        compare({"set": four}, {"set": benchmark_scores(SET[:3])})
+        score_differences({"set": four}, {"set": benchmark_scores(SET[:3])})
     with pytest.raises(InputError, match="cannot pair benchmarks x with y"):
-        compare({"x": four}, {"y": four})
+        score_differences({"x": four}, {"y": four})
 
 
 def test_the_mean_score_is_over_the_samples_that_have_one():

@@ -13,8 +13,8 @@ from maspo.errors import InputError
 from maspo.lab.scores.comparison import PAPER, compare_runs
 from maspo.lab.scores.load import load_runs
 from maspo.lab.scores.published import published
-from maspo.lab.scores.report import page, write_comparison
-from maspo.lab.scores.tables import interval, latex, markdown, number
+from maspo.lab.scores.report import comparison_page, write_comparison
+from maspo.lab.scores.tables import comparison_markdown, figure_interval, figure_text, latex
 
 LOW = {"aime24": ["cc11", "1111", "c111"], "mine": ["c1uu", "cccc"]}
 HIGH = {"aime24": ["cccc", "1111", "c222"], "mine": ["ccuu", "ccct"]}
@@ -28,7 +28,7 @@ def compared(tmp_path, *runs, reference=None, **named):
 
 def shown(comparison):
     return {
-        row.label: [None if c is None else tuple(map(number, c)) for c in row.cells]
+        row.label: [None if c is None else tuple(map(figure_text, c)) for c in row.cells]
         for row in comparison.rows
     }
 
@@ -53,18 +53,18 @@ def test_the_table_holds_the_figures_and_marks_the_best(tmp_path):
     }
     assert found.notes == ()
     # Three of 1/2, 0, 1/4 and the imagined 0 and 1: a sum of 0 has 8/125, one from 5/2 on 4/125.
-    assert interval(found.rows[0].cells[0][0]) == "[0.0, 83.3]"
+    assert figure_interval(found.rows[0].cells[0][0]) == "[0.0, 83.3]"
 
 
 def test_differences_are_paired_with_the_first_run(tmp_path):
     found = compared(tmp_path, GRPO=LOW, MASPO=HIGH)
     [row] = found.differences
     assert row.label == "MASPO" and found.base == "GRPO"
-    assert [number(f, signed=True) for f in row.cells[0]] == ["+16.7", "0.0"]
-    assert [number(f, signed=True) for f in row.cells[1]] == ["0.0", "0.0"]  # +1/4 and -1/4
-    assert [number(f, signed=True) for f in row.cells[2]] == ["+8.3", "0.0"]
+    assert [figure_text(f, signed=True) for f in row.cells[0]] == ["+16.7", "0.0"]
+    assert [figure_text(f, signed=True) for f in row.cells[1]] == ["0.0", "0.0"]  # +1/4 and -1/4
+    assert [figure_text(f, signed=True) for f in row.cells[2]] == ["+8.3", "0.0"]
     # Two of +1/4, -1/4 and the imagined -1 and 1: both ends have 1/16.
-    text = markdown(found)
+    text = comparison_markdown(found)
     assert "\N{MINUS SIGN}100.0, +100.0]" in text
     assert "MASPO has a higher avg@4 than GRPO with probability: aime24 0." in text
     assert "The variance of MASPO's avg@4 comes from problems / samples: aime24" in text
@@ -76,7 +76,7 @@ def test_rows_of_another_k_are_told_apart_and_not_compared(tmp_path):
     assert found.differences == () and found.ks == [2, 4]
     assert "The runs differ in samples: few: 2; many: 4." in found.notes
     assert any("only rows with the same k" in note for note in found.notes)
-    assert "| Run | k | AIME24 | Average |" in markdown(found)
+    assert "| Run | k | AIME24 | Average |" in comparison_markdown(found)
     third = compared(tmp_path / "more", few={"aime24": ["cc", "11"]}, other={"aime24": ["c1", "11"]},
                      many={"aime24": ["cccc", "cccc"]})  # fmt: skip
     assert bold(third)["few"][0] == (True, True) and bold(third)["many"][0] == (False, False)
@@ -119,9 +119,9 @@ def test_names_and_folders_may_hold_an_equals_sign(tmp_path):
 
 def test_a_single_problem_is_shown_without_an_interval(tmp_path):
     found = compared(tmp_path, {"aime24": ["c1"]}, {"aime24": ["cc"]})
-    assert "| run0 | 50.0 / **100.0** | 50.0 / **100.0** |" in markdown(found)
+    assert "| run0 | 50.0 / **100.0** | 50.0 / **100.0** |" in comparison_markdown(found)
     assert "[" not in latex(found).split("midrule")[1].split("bottomrule")[0]
-    assert Page(page(found)).texts["td"][0] == "50.0 / 100.0"
+    assert Page(comparison_page(found)).texts["td"][0] == "50.0 / 100.0"
 
 
 # --- the published rows ------------------------------------------------------------------------
@@ -146,16 +146,20 @@ def test_published_rows_are_labelled_and_stand_apart(tmp_path):
         "As published by the authors, arXiv:2602.17550, for DeepSeek-R1-Distill-Qwen-1.5B "
         "(Avg@32 / Pass@32); not measured here and not compared."
     )
-    assert label in markdown(found) and label in latex(found) and label in page(found)
+    assert (
+        label in comparison_markdown(found)
+        and label in latex(found)
+        and label in comparison_page(found)
+    )
     row = "| MASPO | 41.0 / 74.8 | 28.4 / 58.0 | 82.2 / 95.0 | 78.0 / 89.7 | 30.7 / 54.1 | 47.8 / 65.7 |"
-    assert f"{row} 51.4 / 72.9 |" in markdown(found)
+    assert f"{row} 51.4 / 72.9 |" in comparison_markdown(found)
     biggest = compare_runs(runs, published("14b"))
-    assert "| MASPO | – | – | – | – | – | – | 56.4 / 71.1 |" in markdown(biggest)
+    assert "| MASPO | – | – | – | – | – | – | 56.4 / 71.1 |" in comparison_markdown(biggest)
 
 
 def test_published_averages_need_all_six_benchmarks(tmp_path):
     found = compared(tmp_path, {"aime24": ["c1", "11"]}, reference="7b")
-    assert "| MASPO | 53.2 / 82.4 | – |" in markdown(found)
+    assert "| MASPO | 53.2 / 82.4 | – |" in comparison_markdown(found)
     none = compared(tmp_path / "other", {"mine": ["c1", "11"]}, reference="7b")
     assert none.published_rows == ()
     assert none.notes == (
@@ -189,13 +193,13 @@ def test_latex_has_full_rows_and_escapes_names(tmp_path):
 
 def test_markdown_shows_names_as_they_are(tmp_path):
     evaluation(tmp_path / "x", LOW)
-    text = markdown(compare_runs(load_runs([f"a|b *c* <b>\n`d`={tmp_path / 'x'}"])))
+    text = comparison_markdown(compare_runs(load_runs([f"a|b *c* <b>\n`d`={tmp_path / 'x'}"])))
     assert r"| a\|b \*c\* &lt;b&gt; \`d\` | 25.0 / 66.7" in text
 
 
 def test_the_page_holds_table_curves_and_one_script(tmp_path):
     found = compared(tmp_path, GRPO=LOW, MASPO=HIGH, reference="7b")
-    read = Page(page(found))
+    read = Page(comparison_page(found))
     assert "41.7 / 66.7[0.0, 100.0][0.0, 100.0]" in read.texts["td"]
     assert "avg 41.7, 95% interval [0.0, 100.0]; pass 66.7, 95% interval [0.0, 100.0]" in (
         read.values("title")
@@ -212,12 +216,12 @@ def test_the_page_holds_table_curves_and_one_script(tmp_path):
 
 
 def test_hostile_names_stay_text(tmp_path):
-    plain = Page(page(compared(tmp_path / "plain", LOW, HIGH)))
+    plain = Page(comparison_page(compared(tmp_path / "plain", LOW, HIGH)))
     words = []
     for i, text in enumerate(HOSTILE):
         where = evaluation(tmp_path / str(i), {text: ["c1"]}, model=text, template=text)
         words.append(f"{text}={where}")
-    read = Page(page(compare_runs(load_runs(words))))
+    read = Page(comparison_page(compare_runs(load_runs(words))))
     assert set(read.tags) <= set(plain.tags) | {"ul", "li"}
     assert not [key for key, _ in read.attributes if key.startswith("on")]
     assert set(HOSTILE) <= set(read.texts["th"]) and set(HOSTILE) <= set(read.texts["td"])
@@ -321,11 +325,13 @@ def test_the_command_writes_three_files(tmp_path):
 
 def test_a_mean_reward_is_a_column_where_it_says_more_than_the_verdicts(tmp_path):
     words = [evaluation(tmp_path / name, LOW) for name in ("plain", "rewarded")]
-    assert "Mean reward" not in markdown(compare_runs(load_runs(words)))
+    assert "Mean reward" not in comparison_markdown(compare_runs(load_runs(words)))
     file = tmp_path / "rewarded" / "scores.json"
     content = json.loads(file.read_text())
     content["benchmarks"]["aime24"]["score"] = 0.375
     file.write_text(json.dumps(content))
     found = compare_runs(load_runs(words))
-    assert "| Mean reward |" in markdown(found) and "| 0.375 |" in markdown(found)
-    assert "0.375" in Page(page(found)).texts["td"]
+    assert "| Mean reward |" in comparison_markdown(found) and "| 0.375 |" in comparison_markdown(
+        found
+    )
+    assert "0.375" in Page(comparison_page(found)).texts["td"]

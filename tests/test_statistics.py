@@ -12,10 +12,10 @@ from scipy import stats
 from maspo.errors import InputError
 from maspo.lab.race.inference import (
     area,
+    bootstrap_estimate,
     collapse,
     compared,
     conclude,
-    estimate,
     holm,
     improvement,
     interquartile_mean,
@@ -67,7 +67,7 @@ def test_the_interval_is_that_of_all_resamples():
     """Every one of the 4^4 resamples, enumerated."""
     values = [0.10, 0.27, 0.31, 0.55]
     means = [sum(drawn) / 4 for drawn in itertools.product(values, repeat=4)]
-    found = estimate(mean, values)
+    found = bootstrap_estimate(mean, values)
     assert found.value == pytest.approx(sum(values) / 4)
     (a, b), (c, d) = quantiles(means)
     assert a - 0.006 <= found.low <= b + 0.006 and c - 0.006 <= found.high <= d + 0.006
@@ -92,10 +92,10 @@ def test_only_shared_seeds_are_compared():
 
 
 def test_a_single_run_has_no_interval_and_none_is_an_error():
-    alone = estimate(mean, [0.4])
+    alone = bootstrap_estimate(mean, [0.4])
     assert (alone.value, alone.low, alone.high) == (0.4, None, None)
     with pytest.raises(InputError, match="at least one run"):
-        estimate(mean, [])
+        bootstrap_estimate(mean, [])
 
 
 def test_p_is_that_of_the_paired_t_test():

@@ -45,9 +45,12 @@ def test_import_costs_torch_and_little_else():
     assert not loaded & heavy
 
 
+RULES = (architecture.arrows, architecture.circles, architecture.shadows, architecture.homonyms)
+
+
 def broken(package: Path):
     """Yield what breaks a rule of the architecture."""
-    for rule in (architecture.arrows, architecture.circles, architecture.shadows):
+    for rule in RULES:
         yield from rule(package)
     classes = {kind.__name__ for kind in maspo.OBJECTIVES.values()}
     yield from architecture.asks(package, set(maspo.OBJECTIVES), classes)
@@ -89,6 +92,15 @@ PLANTED = {
     "a circle": ("core/gates.py", "from maspo.core import objective", "maspo.core.objective ->"),
     "a standard name": ("lab/statistics.py", "", "shadows the standard library's statistics"),
     "a standard name of a folder": ("data/json/__init__.py", "", "standard library's json"),
+    "a function of another's name": (
+        "data/overlap.py",
+        "def policy_loss(x):\n    return x",
+        "policy_loss is defined in data/overlap.py and in loss.py",
+    ),
+    "a class of another's name": ("loss.py", "class Verdict:\n    x = 1", "Verdict is defined in"),
+    "a constant of another's name": ("loss.py", "SMALL: int = 1", "SMALL is defined in"),
+    "in a branch": ("loss.py", "if True:\n    ENGINES = {}", "ENGINES is defined in"),
+    "in a pair": ("loss.py", "a, KINDS = 1, 2", "KINDS is defined in"),
     "comparison": ("loss.py", "f = lambda o: o.name == 'grpo'", "asks for grpo"),
     "dictionary": ("loss.py", "RATES = {'sapo': 1.0}", "asks for sapo"),
     "look-up": ("loss.py", "f = lambda rates: rates['sapo']", "asks for sapo"),

@@ -270,7 +270,7 @@ def test_a_disk_too_small_for_a_checkpoint_costs_one_sentence_and_the_run_goes_o
     assert "the checkpoint after step 2 could not be written, there is none yet" in small.stderr
     assert "Traceback" not in small.stderr
     assert checkpoint.checkpoints(out / "checkpoints") == []
-    assert not (out / "checkpoints" / checkpoint.WRITING).exists()
+    assert not (out / "checkpoints" / checkpoint.STAGING).exists()
     large = maspo_train(*SET, "--out", out)
     assert large.returncode == 0, large.stdout + large.stderr
     assert len((out / "metrics.jsonl").read_text().splitlines()) == 4

@@ -9,7 +9,7 @@ import torch
 
 import maspo
 from maspo.engines.trl import training
-from maspo.engines.trl.extras import FREE, INERT, NEEDS, OWNED
+from maspo.engines.trl.extras import NEEDS, OVERRIDABLE, OWNED, WITHOUT_EFFECT
 from maspo.engines.trl.training import in_bfloat16, trl_config
 from maspo.recipes import Recipe, load_recipe
 
@@ -57,7 +57,7 @@ def test_every_setting_that_a_recipe_owns_names_the_place(tmp_path, monkeypatch)
     with monkeypatch.context() as spied:
         spied.setattr(training, "refuse_extras", lambda _, names: decided.update(names))
         config(tmp_path)
-    assert decided <= {*OWNED, *FREE}
+    assert decided <= {*OWNED, *OVERRIDABLE}
     for name, place in OWNED.items():
         section, _, key = place.partition(" and ")[0].partition(".")
         if section in Recipe.model_fields and key:
@@ -97,7 +97,7 @@ def test_what_a_setting_needs_may_be_given(tmp_path):
     args = config(tmp_path, "trl={log_completions: true, log_unique_prompts: true}")
     assert args.log_unique_prompts
     assert config(tmp_path, "training.kl=0.1", "trl={sync_ref_model: true}").sync_ref_model
-    assert {*INERT, *NEEDS, *OWNED} <= {field.name for field in fields(args)}
+    assert {*WITHOUT_EFFECT, *NEEDS, *OWNED} <= {field.name for field in fields(args)}
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="a GPU decides by itself")

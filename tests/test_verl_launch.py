@@ -350,11 +350,11 @@ def test_the_command_of_the_authors_release_needs_few_changes():
 @needs_verl
 @pytest.mark.parametrize("objective", ["{name: maspo, alpha: 0.5}", "{name: gspo}", "{name: dro}"])
 def test_doctor_says_what_a_run_would_train(objective, monkeypatch):
-    from maspo.engines.verl.probe import report
+    from maspo.engines.verl.probe import examine
 
     monkeypatch.setenv("VERL_USE_EXTERNAL_MODULES", "maspo.engines.verl.plugin")
     recipe = load_recipe("quickstart", [f"objective={objective}", "training.micro_batch=8"])
-    lines = list(report(recipe))
+    lines = list(examine(recipe))
     assert f"would train {recipe.make_objective()} as maspo." in lines[-1]
     assert "4 updates per rollout" in lines[-1]
     name = yaml.safe_load(objective)["name"]

@@ -28,7 +28,7 @@ import maspo
 from maspo import InputError, policy_loss
 from maspo.core.batch import TokenBatch
 from maspo.core.diagnostics import gate_metrics
-from maspo.engines.verl.advantages import Advantages
+from maspo.engines.verl.advantages import VerlAdvantages
 from maspo.engines.verl.loss import VerlLoss
 from maspo.engines.verl.plugin import losses
 from maspo.engines.verl.settings import MASPOPolicyLossConfig
@@ -379,11 +379,11 @@ def test_our_advantages_in_verl_are_those_of_the_library(name):
     index = np.array([f"prompt {i // 4}" for i in order.tolist()], dtype=object)
     asked = {"lengths": lengths} if name == "whiten" else {}
     expected = maspo.estimate_advantages(rewards, name, **asked).flatten()[order]
-    found, returns = Advantages(name)(scores, mask, index=index)
+    found, returns = VerlAdvantages(name)(scores, mask, index=index)
     torch.testing.assert_close(found, expected[:, None] * mask)
     assert returns is found
     with pytest.raises(InputError, match="same number of responses"):
-        Advantages(name)(scores[1:], mask[1:], index=index[1:])
+        VerlAdvantages(name)(scores[1:], mask[1:], index=index[1:])
 
 
 def test_megatron_calls_the_same_registry():

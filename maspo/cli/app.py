@@ -17,9 +17,9 @@ from maspo.cli.options import (
     EngineName,
     Gpus,
     Nodes,
+    Overrides,
     RecipeName,
-    Sampler,
-    Settings,
+    RolloutEngine,
     Submit,
 )
 from maspo.cli.replay import replay
@@ -43,7 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="MASPO and its rivals: train language models with verifiable rewards, and see what it did.",
 )
-WRITING = (
+WRITE_ERRORS = (
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EROFS,
@@ -58,7 +58,7 @@ WRITING = (
 @app.command()
 def train(
     recipe: RecipeName = "quickstart",
-    set_: Settings = None,
+    set_: Overrides = None,
     out: Annotated[
         str | None, typer.Option(help="Folder of the run: new, empty, or with this run unfinished.")
     ] = None,
@@ -67,7 +67,7 @@ def train(
     nodes: Nodes = None,
     gpus_per_node: Gpus = None,
     backend: Backend = None,
-    rollout: Sampler = None,
+    rollout: RolloutEngine = None,
     submit: Submit = None,
     dry_run: DryRun = False,
 ) -> None:
@@ -130,7 +130,7 @@ def _train(recipe: Recipe, folder: RunFolder, engine: InProcessEngine, strict: b
 
 
 @app.command()
-def plan(recipe: RecipeName = "quickstart", set_: Settings = None) -> None:
+def plan(recipe: RecipeName = "quickstart", set_: Overrides = None) -> None:
     """Say in plain words what a recipe will do, and which golds of its data files cannot be reached."""
     from maspo.lab.checks import planned_golds
     from maspo.recipes import load_recipe
@@ -184,9 +184,9 @@ def doctor(
     chosen = load_recipe(recipe)
     if not isinstance(trainer, LaunchedEngine):
         quiet()
-    from maspo.cli.doctor import examine
+    from maspo.cli.doctor import diagnose
 
-    if not examine(trainer, chosen):
+    if not diagnose(trainer, chosen):
         raise typer.Exit(1)
 
 
@@ -197,7 +197,7 @@ app.command()(explore)
 app.command()(replay)
 app.command()(compare.compare)
 app.command()(compare.ablate)
-app.add_typer(data.app, name="data")
+app.add_typer(data.data_app, name="data")
 
 
 def choose_folder(out: str | None, name: str) -> RunFolder:
@@ -214,7 +214,7 @@ def choose_folder(out: str | None, name: str) -> RunFolder:
 
 def unwritable(error: OSError, folder: Path) -> Exception:
     """Say in one sentence that a disk is full or a folder closed; other errors are ours, and stay."""
-    if error.errno not in WRITING:
+    if error.errno not in WRITE_ERRORS:
         return error
     return RunError(
         f"{error.filename or folder} cannot be written: {error.strerror}; what is on file is whole, and "

@@ -14,9 +14,9 @@ from maspo.cli.options import (
     EngineName,
     Gpus,
     Nodes,
+    Overrides,
     RecipeName,
-    Sampler,
-    Settings,
+    RolloutEngine,
     Submit,
 )
 from maspo.cli.terminal import console, say
@@ -46,7 +46,7 @@ Staleness = Annotated[
     ),
 ]
 Parallel = Annotated[int, typer.Option(help="Runs at once; the cores are shared among them.")]
-Budget = Annotated[
+MinutesBudget = Annotated[
     float | None, typer.Option(help="Start no run that would end after so many minutes.")
 ]
 Tune = Annotated[
@@ -68,16 +68,16 @@ def compare(
     updates_per_rollout: Updates = None,
     staleness: Staleness = None,
     parallel: Parallel = 1,
-    budget_minutes: Budget = None,
+    budget_minutes: MinutesBudget = None,
     tune: Tune = None,
     tune_seeds: TuneSeeds = 2,
-    set_: Settings = None,
+    set_: Overrides = None,
     out: Out = None,
     engine: EngineName = DEFAULT_ENGINE,
     nodes: Nodes = None,
     gpus_per_node: Gpus = None,
     backend: Backend = None,
-    rollout: Sampler = None,
+    rollout: RolloutEngine = None,
     submit: Submit = None,
     dry_run: DryRun = False,
 ) -> None:

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from maspo.cli.options import RecipeName, Settings
+from maspo.cli.options import Overrides, RecipeName
 from maspo.cli.terminal import console
 
-app = typer.Typer(no_args_is_help=True, help="Look at data sets.")
+data_app = typer.Typer(no_args_is_help=True, help="Look at data sets.")
 
 
-@app.command()
+@data_app.command()
 def overlap(
     train: Annotated[str, typer.Argument(help="The training set: a file or a hub id owner/name.")],
     benchmarks: Annotated[
@@ -43,11 +43,11 @@ def overlap(
         console.print(f"{clean}: {kept} rows kept, {left_out} left out", highlight=False)
 
 
-@app.command("to-verl")
+@data_app.command("to-verl")
 def to_verl(
     recipe: RecipeName,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the two files.")],
-    set_: Settings = None,
+    set_: Overrides = None,
 ) -> None:
     """Write the problems of a recipe as verl reads them: train.parquet and test.parquet."""
     from maspo.engines.verl.export import write_problems

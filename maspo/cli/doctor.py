@@ -12,7 +12,7 @@ from maspo.objectives import GRPO
 from maspo.recipes.schema import Recipe
 
 
-def examine(engine: Engine, recipe: Recipe) -> bool:
+def diagnose(engine: Engine, recipe: Recipe) -> bool:
     """Print what was found; false where training would not do what it says."""
     say("  ".join(f"{name} {number}" for name, number in versions().items()))
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]

@@ -19,7 +19,7 @@ TimeLimit = Annotated[
 ]
 
 
-class Engine(StrEnum):
+class SamplerName(StrEnum):
     """What samples."""
 
     AUTO = "auto"
@@ -68,8 +68,8 @@ def evaluate(
         int | None, typer.Option(help="The first problems of each benchmark, no more.")
     ] = None,
     engine: Annotated[
-        Engine, typer.Option(help="auto: vllm where it is installed and there is a GPU.")
-    ] = Engine.AUTO,
+        SamplerName, typer.Option(help="auto: vllm where it is installed and there is a GPU.")
+    ] = SamplerName.AUTO,
     dtype: Annotated[
         Precision, typer.Option(help="auto: bfloat16 on a GPU, float32 on a CPU.")
     ] = Precision.AUTO,
@@ -130,7 +130,7 @@ def score(
 ) -> None:
     """Score the samples of an evaluation anew, without a model, and show which verdicts changed."""
     from maspo.evaluation.folder import EvaluationFolder
-    from maspo.evaluation.scores import compare
+    from maspo.evaluation.scores import score_differences
     from maspo.lab.console import Screen
     from maspo.lab.run.report import rewrite
     from maspo.lab.scores.evaluate import rewards_of, score_evaluation
@@ -146,7 +146,7 @@ def score(
         with rewards_of(folder, workers=workers, time_limit=time_limit) as rewards:
             after = score_evaluation(folder, Screen(console), rewards)
         if other is not None and before is not None:
-            difference = compare(before.benchmarks, after.benchmarks)
+            difference = score_differences(before.benchmarks, after.benchmarks)
             show_differences(console, difference, (str(other.path), str(folder.path)))
     if of_run:
         rewrite(where)

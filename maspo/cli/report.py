@@ -29,10 +29,10 @@ def report(
     from maspo.lab.scores.load import load_runs
     from maspo.lab.scores.published import published
     from maspo.lab.scores.report import write_comparison
-    from maspo.lab.scores.tables import markdown
+    from maspo.lab.scores.tables import comparison_markdown
 
     known = None if reference is None else published(reference)
     comparison = compare_runs(load_runs(runs), known)
     written = write_comparison(comparison, out)
-    typer.echo(markdown(comparison))
+    typer.echo(comparison_markdown(comparison))
     typer.echo(f"written: {', '.join(map(str, written))}")

@@ -10,7 +10,7 @@ from torch import Tensor
 from maspo.core.batch import TokenBatch
 from maspo.core.objective import Terms
 from maspo.core.select import only
-from maspo.core.shapes import Count, Mask, Scalar, Tokens
+from maspo.core.shapes import AnyScalar, Mask, Scalar, Tokens
 
 CLIP = 0.2
 """Radius of the clip that `grad_mass_vs_clip` compares with, GRPO's default."""
@@ -25,7 +25,7 @@ class Mean:
 
     total: Scalar
     """Scalar: sum of weight times value."""
-    weight: Count
+    weight: AnyScalar
     """Scalar: sum of weights."""
 
     def __add__(self, other: Mean) -> Mean:

@@ -24,7 +24,7 @@ if TYPE_CHECKING or "jaxtyping" in sys.modules:
     """The same as bool or as 0 and 1."""
     Scalar = Float[Tensor, ""]
     """One number."""
-    Count = Num[Tensor, ""]
+    AnyScalar = Num[Tensor, ""]
     """One number, whole or not."""
     Rewards = Num[Tensor, "prompts samples"]
     """A number of each completion, its group in a row."""
@@ -33,4 +33,5 @@ if TYPE_CHECKING or "jaxtyping" in sys.modules:
     Advantages = Float[Tensor, "prompts samples"]
     """The advantage of each completion."""
 else:
-    Tokens = TokensOrRows = Mask = AnyMask = Scalar = Count = Rewards = Scored = Advantages = Tensor
+    Tokens = TokensOrRows = Mask = AnyMask = Scalar = AnyScalar = Tensor
+    Rewards = Scored = Advantages = Tensor

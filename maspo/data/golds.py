@@ -47,7 +47,7 @@ def ground_truth(value: Any) -> Any:
     """
     if isinstance(value, str) and value.lstrip().startswith("{") and "ground_truth" in value:
         try:
-            value = parse_json(value)
+            value = parse_exact_json(value)
         except (ValueError, RecursionError):
             return None
     return value.get("ground_truth") if isinstance(value, Mapping) else value
@@ -91,7 +91,7 @@ def _content(text: str, box: re.Match[str]) -> str | None:
     return None if end is None else text[box.end() + 1 : end].strip()
 
 
-def parse_json(text: str) -> Any:
+def parse_exact_json(text: str) -> Any:
     """Parse JSON with integers of any size; ValueError or RecursionError where it cannot be."""
     return json.loads(text, parse_int=_integer)
 

@@ -1,6 +1,6 @@
 r"""Which problems of a benchmark are in a training set: word for word, or by shared 13-grams.
 
-Both measures look through layout: `plain` takes a text down to its letters, digits and operators.
+Both measures look through layout: `without_layout` takes a text down to its letters, digits and operators.
 """
 
 import re
@@ -72,7 +72,7 @@ class Overlap:
         return [match.problem_id for match in self.matches if match.share >= 0.5]
 
 
-def plain(text: str) -> str:
+def without_layout(text: str) -> str:
     r"""Write a text without what only lays it out: sizing and spacing commands, Unicode's own signs.
 
     Compatibility forms (full width, ligatures) are decomposed, `\dfrac`, `\tfrac` and `\cfrac` are
@@ -87,16 +87,16 @@ def plain(text: str) -> str:
 
 def normalised(text: str) -> str:
     """Reduce a text to what `exact` compares: its letters, digits and operators."""
-    return "".join(_KEPT.findall(plain(text)))
+    return "".join(_KEPT.findall(without_layout(text)))
 
 
 def tokens(text: str) -> list[str]:
     """Cut a text into the tokens of a window.
 
     Words (the names of LaTeX commands too), single ideographs, numbers and the signs
-    - + * / = < > ^ of `plain`; everything else only separates.
+    - + * / = < > ^ of `without_layout`; everything else only separates.
     """
-    return _TOKEN.findall(plain(text))
+    return _TOKEN.findall(without_layout(text))
 
 
 def overlap(

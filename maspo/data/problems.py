@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One problem; `maspo.rewards.Asked` is what a reward sees of it."""
+    """One problem; `maspo.rewards.AskedProblem` is what a reward sees of it."""
 
     id: str
     prompt: tuple[dict[str, str], ...]  # chat messages with role and content

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from maspo.data.golds import parse_json
+from maspo.data.golds import parse_exact_json
 from maspo.errors import InputError, unknown
 
 _TEST_OFFSET = 2**30  # reasoning-gym seeds item i with seed + i, so the splits share no seed
@@ -103,7 +103,7 @@ def _read_parquet(path: Path) -> list[Any]:
 
 def _decode(text: str, where: str) -> Any:
     try:
-        return parse_json(text)
+        return parse_exact_json(text)
     except ValueError as error:
         raise InputError(f"{where} is not JSON: {error}") from error
     except RecursionError as error:

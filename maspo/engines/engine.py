@@ -256,6 +256,11 @@ def engine_named(name: str) -> Engine:
     return ENGINES[name]
 
 
+def default_of(settings: type, name: str) -> Any:
+    """Return the default of a field of a framework's dataclass of settings."""
+    return next(field.default for field in fields(settings) if field.name == name)
+
+
 def refuse_owned(supported: Supported, settings: Iterable[tuple[str, Any, Any]], cure: str) -> None:
     """Raise InputError for a setting of the framework's own losses that was changed.
 

@@ -12,7 +12,7 @@ from maspo.data import Problem
 from maspo.errors import InputError
 from maspo.evaluation.samples import read_samples
 from maspo.evaluation.score_file import Scores
-from maspo.sampling import Row, Sample
+from maspo.sampling import Sample, SampleKey
 
 _BEFORE_SETTINGS = {"problems.jsonl", "problems.jsonl.tmp", "eval.json.tmp", files.LOCK}
 
@@ -122,12 +122,12 @@ class EvaluationFolder:
             found.setdefault(row["benchmark"], []).append(problem)
         return found
 
-    def samples(self) -> dict[str, dict[Row, Sample]]:
+    def samples(self) -> dict[str, dict[SampleKey, Sample]]:
         """Read the samples of each benchmark by their places; InputError as in `read_samples`."""
         known = {name: {one.id for one in each} for name, each in self.problems().items()}
         return read_samples(self.samples_file, known, self.settings()["samples"])
 
-    def all_samples(self) -> dict[str, dict[Row, Sample]]:
+    def all_samples(self) -> dict[str, dict[SampleKey, Sample]]:
         """Read the samples as `samples` does; InputError also where some are missing."""
         drawn = self.samples()
         there = sum(map(len, drawn.values()))

@@ -12,7 +12,7 @@ from maspo.data import Problem
 from maspo.data.golds import reads_as_prose
 from maspo.rewards import Outcome, RewardSet, Verdict
 
-MOST = 5000
+MAX_GOLDS = 5000
 """Distinct golds that are tried; those of MATH's 7,470 training problems take about 7 s."""
 
 
@@ -35,11 +35,11 @@ class GoldTrial:
     golds: int
     """Distinct golds that have a text of their own."""
     tried: int
-    """How many of them were tried: all, or the first `MOST`."""
+    """How many of them were tried: all, or the first `MAX_GOLDS`."""
     doubtful: list[Doubtful]
 
 
-def try_golds(problems: Iterable[Problem], rewards: RewardSet, most: int = MOST) -> GoldTrial:
+def try_golds(problems: Iterable[Problem], rewards: RewardSet, most: int = MAX_GOLDS) -> GoldTrial:
     """Judge the own text of each distinct gold by the reward whose verdicts an evaluation counts.
 
     Where its own text reaches a gold, the reward is asked whether it reads the gold whole.

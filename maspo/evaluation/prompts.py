@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from maspo.models.load import Limits
+from maspo.models.load import ModelLimits
 from maspo.models.source import EMBEDDED
 from maspo.sampling.text import check_room
 
@@ -21,7 +21,7 @@ def default_template(tokenizer: Any) -> str:
 
 
 def token_budget(
-    asked: int | None, limits: Limits, prompts: Sequence[Sequence[int]]
+    asked: int | None, limits: ModelLimits, prompts: Sequence[Sequence[int]]
 ) -> tuple[int, int]:
     """Settle the most tokens of a completion; return them, and of a prompt and it together.
 

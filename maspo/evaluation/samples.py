@@ -10,14 +10,14 @@ from typing import Any
 
 from maspo import files
 from maspo.errors import InputError
-from maspo.sampling import Row, Sample
+from maspo.sampling import Sample, SampleKey
 
 _TYPES = {"problem_id": str, "index": int, "seed": int, "text": str, "tokens": int, "finish": str}
 
 
 def read_samples(
     path: Path, problems: Mapping[str, Container[str]], count: int
-) -> dict[str, dict[Row, Sample]]:
+) -> dict[str, dict[SampleKey, Sample]]:
     """Read the samples of each benchmark by their places; an absent file holds none.
 
     Args:
@@ -29,7 +29,7 @@ def read_samples(
     the line, for one that is broken, a sample given twice, or one that belongs to no problem or
     index of this evaluation.
     """
-    found: dict[str, dict[Row, Sample]] = {name: {} for name in problems}
+    found: dict[str, dict[SampleKey, Sample]] = {name: {} for name in problems}
     for where, line in files.numbered_lines(path, torn=True):
         name, sample = _parse(line, where)
         row = sample.problem_id, sample.index

@@ -98,7 +98,7 @@ def macro(scores: Mapping[str, BenchmarkScores]) -> MacroScores:
     return MacroScores(benchmarks=list(scores), samples=n, **_estimated(n, tables))
 
 
-def compare(
+def score_differences(
     before: Mapping[str, BenchmarkScores], after: Mapping[str, BenchmarkScores]
 ) -> Differences:
     """Estimate `after - before` on the same problems, problem by problem.

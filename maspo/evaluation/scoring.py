@@ -12,11 +12,11 @@ from maspo.evaluation.folder import EvaluationFolder
 from maspo.evaluation.score_file import Scores
 from maspo.evaluation.scores import Judged, benchmark_scores, macro
 from maspo.rewards import RewardSet, Verdict
-from maspo.sampling import Row, Sample
+from maspo.sampling import Sample, SampleKey
 
 _AT_ONCE = 1024  # completions between two signs of progress
 
-Place = tuple[str, str, int]
+SamplePlace = tuple[str, str, int]
 """A sample's benchmark, problem id and index."""
 
 
@@ -24,14 +24,14 @@ Place = tuple[str, str, int]
 class Change:
     """A sample whose verdict is another than it was."""
 
-    place: Place
+    place: SamplePlace
     before: str
     after: str
 
 
 def score(
     folder: EvaluationFolder,
-    drawn: Mapping[str, Mapping[Row, Sample]],
+    drawn: Mapping[str, Mapping[SampleKey, Sample]],
     rewards: RewardSet,
     versions: Mapping[str, str],
     progress: Callable[[int], None] = lambda done: None,
@@ -116,5 +116,5 @@ def _changes(
     ]
 
 
-def _place(row: Mapping[str, Any]) -> Place:
+def _place(row: Mapping[str, Any]) -> SamplePlace:
     return row["benchmark"], row["problem_id"], row["index"]

@@ -102,6 +102,10 @@ class Screen:
         }
         return "  ".join(f"{short} {value:.3f}" for short, value in self.latest.items())
 
+    def say(self, line: str, style: str | None = None) -> None:
+        """Print a line as it is."""
+        self.console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+
     def warn(self, sentence: str) -> None:
         """Print a warning."""
         self.console.print(f"warning: {sentence}", style="yellow", markup=False, soft_wrap=True)

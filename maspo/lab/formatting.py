@@ -28,7 +28,7 @@ def points(difference: float, digits: int = 0) -> str:
     return f"{rounded:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
-def interval(
+def interval_text(
     low: float | None, high: float | None, digits: int = 1, *, signed: bool = False
 ) -> str:
     """Write an interval of shares, or of differences with `signed`; nothing where there is none."""
@@ -43,14 +43,14 @@ def percent_with_interval(
     share: float, low: float | None, high: float | None, digits: int = 1
 ) -> str:
     """Write a share in percent, with its interval where it has one."""
-    return f"{percent(share, digits)} {interval(low, high, digits)}".rstrip()
+    return f"{percent(share, digits)} {interval_text(low, high, digits)}".rstrip()
 
 
 def points_with_interval(
     difference: float, low: float | None, high: float | None, digits: int = 1
 ) -> str:
     """Write a difference in percentage points, with its interval where it has one."""
-    return f"{points(difference, digits)} {interval(low, high, digits, signed=True)}".rstrip()
+    return f"{points(difference, digits)} {interval_text(low, high, digits, signed=True)}".rstrip()
 
 
 def mean_reward(value: float | None) -> str:

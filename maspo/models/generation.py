@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from maspo.errors import InputError
-from maspo.models.source import Place
+from maspo.models.source import ModelPlace
 
 FILE = "generation_config.json"
 _ORIGINAL = "maspo_generation_config"
@@ -21,7 +21,7 @@ def end_tokens(config: Any, tokenizer: Any) -> list[int]:
     return sorted({int(one) for one in (*several, tokenizer.eos_token_id) if one is not None})
 
 
-def source_end_tokens(place: Place, tokenizer: Any) -> list[int]:
+def source_end_tokens(place: ModelPlace, tokenizer: Any) -> list[int]:
     """Return the end tokens of a model that is not loaded, as `end_tokens` does once it is."""
     from transformers import GenerationConfig
 
@@ -36,7 +36,7 @@ def source_end_tokens(place: Place, tokenizer: Any) -> list[int]:
     return end_tokens(None, tokenizer)
 
 
-def settle(model: Any, tokenizer: Any, place: Place) -> None:
+def settle(model: Any, tokenizer: Any, place: ModelPlace) -> None:
     """Make sampling a matter of its callers alone.
 
     `model.generation_config` is left with token ids: the end tokens of both sides, and a padding token
@@ -84,7 +84,7 @@ def check_saving(model: Any, tokenizer: Any) -> None:
             raise InputError(f"the model could not be saved after training: {reason}") from None
 
 
-def _file_of(place: Place) -> bytes | None:
+def _file_of(place: ModelPlace) -> bytes | None:
     from transformers.utils import cached_file
 
     if place.extra:

@@ -10,10 +10,10 @@ from typing import Any
 from maspo.errors import InputError
 from maspo.models.adapter import merged
 from maspo.models.generation import settle
-from maspo.models.source import EMBEDDED, Place, check_source, locate
+from maspo.models.source import EMBEDDED, ModelPlace, check_source, locate
 from maspo.models.whole import check_finite, check_loaded
 
-__all__ = ["EMBEDDED", "Limits", "check_source", "load_model", "load_tokenizer", "read_limits"]
+__all__ = ["EMBEDDED", "ModelLimits", "check_source", "load_model", "load_tokenizer", "read_limits"]
 
 
 def load_model(source: str, dtype: str = "float32") -> tuple[Any, Any]:
@@ -43,7 +43,7 @@ def load_tokenizer(source: str) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class ModelLimits:
     """What a model can be given."""
 
     context: int | None
@@ -52,7 +52,7 @@ class Limits:
     """Ids from 0 that have an embedding, if known."""
 
     @classmethod
-    def of(cls, config: Any) -> Limits:
+    def of(cls, config: Any) -> ModelLimits:
         """Read them from a model's configuration."""
         text = config.get_text_config()
         return cls(
@@ -61,16 +61,16 @@ class Limits:
         )
 
 
-def read_limits(source: str) -> Limits:
+def read_limits(source: str) -> ModelLimits:
     """Return the limits of a model that is not loaded."""
     from transformers import AutoConfig
 
     place = locate(source)
     with _loading(source):
-        return Limits.of(AutoConfig.from_pretrained(place.path, **place.extra))
+        return ModelLimits.of(AutoConfig.from_pretrained(place.path, **place.extra))
 
 
-def _weights(source: str, place: Place, dtype: str) -> Any:
+def _weights(source: str, place: ModelPlace, dtype: str) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -91,7 +91,7 @@ def _weights(source: str, place: Place, dtype: str) -> Any:
     return model
 
 
-def _tokenizer(source: str, place: Place) -> Any:
+def _tokenizer(source: str, place: ModelPlace) -> Any:
     from transformers import AutoTokenizer
 
     own = None if place.adapter is None else _tokenizer_beside(place.adapter)

@@ -16,7 +16,7 @@ ADAPTER = "adapter_config.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class ModelPlace:
     """What `from_pretrained` is given to load a model."""
 
     path: str
@@ -37,7 +37,7 @@ def check_source(source: str) -> None:
     locate(source)
 
 
-def locate(source: str) -> Place:
+def locate(source: str) -> ModelPlace:
     """Find a model; InputError where there is none, or an adapter's base model is not there."""
     place = _named(source)
     if place.extra:
@@ -46,21 +46,21 @@ def locate(source: str) -> Place:
     return place if config is None else _base_of(source, place.path, config)
 
 
-def _named(source: str) -> Place:
+def _named(source: str) -> ModelPlace:
     if source == "embedded":
-        return Place(path=str(EMBEDDED))
+        return ModelPlace(path=str(EMBEDDED))
     path = Path(source).expanduser()
     if path.suffix == ".gguf":
         if not path.is_file():
             raise InputError(f"there is no GGUF file {source}")
-        return Place(path=str(path.parent), extra={"gguf_file": path.name})
+        return ModelPlace(path=str(path.parent), extra={"gguf_file": path.name})
     if path.is_dir():
-        return Place(path=str(path))
+        return ModelPlace(path=str(path))
     if source.startswith((".", "/", "~")) or source.count("/") != 1:
         raise InputError(
             f"unknown model {source!r}; give embedded, a hub id owner/name, a folder, or a .gguf file"
         )
-    return Place(path=source)
+    return ModelPlace(path=source)
 
 
 def _adapter_config(path: str) -> Path | None:
@@ -74,7 +74,7 @@ def _adapter_config(path: str) -> Path | None:
     return None if found is None else Path(found)
 
 
-def _base_of(source: str, adapter: str, config: Path) -> Place:
+def _base_of(source: str, adapter: str, config: Path) -> ModelPlace:
     """Return the place of an adapter, whose base may be named as any model but another adapter."""
     try:
         named = json.loads(config.read_text(encoding="utf-8")).get("base_model_name_or_path")
@@ -91,4 +91,4 @@ def _base_of(source: str, adapter: str, config: Path) -> Place:
             f"{source} holds an adapter of {named}, which is not there as a model with whole weights; "
             "merge the adapter into its model and name that"
         )
-    return Place(path=base.path, adapter=adapter)
+    return ModelPlace(path=base.path, adapter=adapter)

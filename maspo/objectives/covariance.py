@@ -28,7 +28,7 @@ def covariances(batch: TokenBatch) -> Tensor:
     return only(product, batch.kept)
 
 
-def share(batch: TokenBatch, fraction: float) -> int:
+def token_count(batch: TokenBatch, fraction: float) -> int:
     """Count `fraction` of the tokens of the batch, rounded down, but at least one."""
     return int((batch.mask.sum().double() * fraction).floor().clamp(min=1))
 
@@ -97,7 +97,7 @@ class ClipCov(GRPO):
         candidates = self.candidates(batch, weights)
         keys = token_keys(batch, self.seed, candidates)
         indices = candidates.flatten().nonzero()[:, 0]
-        return marked(indices[lowest(keys, share(batch, self.fraction))], candidates)
+        return marked(indices[lowest(keys, token_count(batch, self.fraction))], candidates)
 
     def token_terms(self, batch: TokenBatch) -> Terms:
         """See the class."""
@@ -139,7 +139,7 @@ class KLCov(Objective):
     def select(self, batch: TokenBatch) -> Tensor:
         """Mark the tokens that are pulled back, bool `[batch, time]`."""
         keys = covariances(batch).neg_().masked_fill_(~batch.mask, torch.inf).flatten()
-        return marked(lowest(keys, share(batch, self.fraction)), batch.mask)
+        return marked(lowest(keys, token_count(batch, self.fraction)), batch.mask)
 
     def token_terms(self, batch: TokenBatch) -> Terms:
         """See the class."""

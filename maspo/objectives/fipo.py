@@ -15,7 +15,7 @@ from maspo.core.settings import override, setting
 from maspo.core.shapes import Tokens
 from maspo.objectives.grpo import GRPO
 
-BLOCK = 128
+BLOCK_TOKENS = 128
 """Tokens that are summed by one product with a matrix."""
 
 
@@ -80,12 +80,12 @@ def suffix_sums(x: Tensor, mask: Tensor, decay: float) -> Tensor:
     """
     order = mask.int().argsort(dim=1, descending=True, stable=True)
     packed, sums = x.gather(1, order), torch.empty_like(x)
-    steps = torch.arange(BLOCK, device=x.device, dtype=x.dtype)
+    steps = torch.arange(BLOCK_TOKENS, device=x.device, dtype=x.dtype)
     power = decay ** (steps.unsqueeze(0) - steps.unsqueeze(1)).clamp(min=0)
     block = power.triu().T  # [k, t]: what x_k adds at t
     carried = x.new_zeros(len(x), 1)
-    for start in reversed(range(0, x.shape[1], BLOCK)):
-        part = packed[:, start : start + BLOCK]
+    for start in reversed(range(0, x.shape[1], BLOCK_TOKENS)):
+        part = packed[:, start : start + BLOCK_TOKENS]
         size = part.shape[1]
         sums[:, start : start + size] = part @ block[:size, :size] + carried * decay ** (
             size - steps[:size]

@@ -28,7 +28,7 @@ def plan(recipe: Recipe, processes: int = 1) -> list[str]:
         *_rewards(recipe),
         f"evaluation {_evaluation(recipe)}",
     ]
-    return lines + [f"warning    {text}" for text in warnings_of(recipe)]
+    return lines + [f"warning    {text}" for text in recipe_warnings(recipe)]
 
 
 def _staleness(lag: int) -> list[str]:
@@ -68,7 +68,7 @@ def _evaluation(recipe: Recipe) -> str:
     return f"{_problems(asked.data)} x {asked.samples} samples, {when}{saved}"
 
 
-def warnings_of(recipe: Recipe) -> list[str]:
+def recipe_warnings(recipe: Recipe) -> list[str]:
     """List what is known to be wrong with a recipe that is nevertheless valid."""
     objective = recipe.make_objective()
     found = objective.advice()

@@ -14,7 +14,7 @@ from maspo.data import Problem, load_problems
 from maspo.data.sources import is_file
 from maspo.errors import InputError
 from maspo.objectives import make_objective
-from maspo.rewards.reward_set import RewardSet, check_golds, read_specs
+from maspo.rewards.reward_set import RewardSet, check_problems, read_specs
 from maspo.rewards.spec import Limits, RewardSpec
 
 Count = Annotated[int, Field(ge=1)]
@@ -170,7 +170,7 @@ class Evaluation(Section):
         return self
 
 
-class Reward(Section):
+class RewardSection(Section):
     """What completions are rewarded for; without `functions` the verifier checks their answers."""
 
     functions: list[dict[str, Any]] = []
@@ -213,7 +213,7 @@ class Reward(Section):
         return self.model_copy(update=alone).start()
 
     @model_validator(mode="after")
-    def _sound(self) -> Reward:
+    def _sound(self) -> RewardSection:
         deciding = [spec.name for spec in self.specs if spec.verdicts]
         if deciding and self.threshold is not None:
             raise ValueError(
@@ -240,7 +240,7 @@ class Recipe(Section):
     training: Training = Training()
     evaluation: Evaluation | None = Evaluation()
     """With null the model is not evaluated."""
-    reward: Reward = Reward()
+    reward: RewardSection = RewardSection()
     trl: dict[str, Any] = {}
     """Any further setting of TRL's GRPOConfig, by its name there."""
     verl: dict[str, Any] = {}
@@ -285,7 +285,7 @@ class Recipe(Section):
         training = self.data.load(whole=whole)
         held_out = [] if self.evaluation is None else self.evaluation.data.load(whole=whole)
         for part in (training, held_out):
-            check_golds(specs, part)
+            check_problems(specs, part)
         return training, held_out
 
     @property

@@ -2,7 +2,7 @@
 
 from maspo.rewards.math_reward import MathReward
 from maspo.rewards.registry import KINDS
-from maspo.rewards.reward import Asked, Reward
+from maspo.rewards.reward import AskedProblem, Reward
 from maspo.rewards.reward_set import RewardSet
 from maspo.rewards.spec import Limits, RewardSpec
 from maspo.rewards.verdict import Gold, Outcome, Verdict
@@ -10,7 +10,7 @@ from maspo.rewards.verifier import Finding, Verifier, check_golds
 
 __all__ = [
     "KINDS",
-    "Asked",
+    "AskedProblem",
     "Finding",
     "Gold",
     "Limits",

@@ -11,15 +11,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from maspo.errors import InputError, RunError
-from maspo.rewards.reward import Asked
-from maspo.rewards.sandbox.run import (
-    UNREADABLE,
-    Bounds,
-    Ended,
-    failure,
-    run_on_input,
-    run_under_tests,
-)
+from maspo.rewards.reward import AskedProblem
+from maspo.rewards.sandbox.program import UNREADABLE
+from maspo.rewards.sandbox.run import Bounds, Ended, failure, run_on_input, run_under_tests
 from maspo.rewards.spec import Limits, RewardSpec
 from maspo.rewards.verdict import Outcome, Verdict
 
@@ -122,7 +116,7 @@ class CodeReward:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="code")
 
     def judge(
-        self, completions: Sequence[str], problems: Sequence[Asked], **_: Any
+        self, completions: Sequence[str], problems: Sequence[AskedProblem], **_: Any
     ) -> list[Verdict]:
         """Run each program; equal programs for the same gold are run once."""
         running = {}

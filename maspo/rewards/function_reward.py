@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from maspo.errors import InputError
-from maspo.rewards.reward import Asked
+from maspo.rewards.reward import AskedProblem
 from maspo.rewards.spec import Limits, RewardSpec
 
 ALWAYS = {"prompts", "completions", "answer", "trainer_state", "log_metric", "log_extra"}
@@ -85,7 +85,7 @@ class FunctionReward:
             )
 
     def judge(
-        self, completions: Sequence[str], problems: Sequence[Asked], **given: Any
+        self, completions: Sequence[str], problems: Sequence[AskedProblem], **given: Any
     ) -> list[float | None]:
         """Call the function once; InputError where what it returns is no score for each completion.
 
@@ -105,7 +105,7 @@ class FunctionReward:
         """Do nothing: it starts no processes."""
 
     def _keywords(
-        self, completions: Sequence[str], problems: Sequence[Asked], given: Mapping[str, Any]
+        self, completions: Sequence[str], problems: Sequence[AskedProblem], given: Mapping[str, Any]
     ) -> dict[str, Any]:
         columns = dict.fromkeys(name for problem in problems for name in problem.columns)
         keywords = {name: [p.columns.get(name) for p in problems] for name in columns}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from maspo.rewards.layer.rules import chosen
-from maspo.rewards.reward import Asked
+from maspo.rewards.reward import AskedProblem
 from maspo.rewards.spec import Limits, RewardSpec
 from maspo.rewards.verdict import Gold, Outcome, Verdict
 from maspo.rewards.verifier import Verifier
@@ -73,12 +73,12 @@ class MathReward:
         self.verifier = Verifier() if verifier is None else verifier
 
     def judge(
-        self, completions: Sequence[str], problems: Sequence[Asked], **_: Any
+        self, completions: Sequence[str], problems: Sequence[AskedProblem], **_: Any
     ) -> list[Verdict]:
         """Verify each completion; InputError as `Verifier.verify` raises it."""
         return self.verifier.verify(completions, [as_gold(problem.answer) for problem in problems])
 
-    def unread(self, problems: Sequence[Asked]) -> list[str | None]:
+    def unread(self, problems: Sequence[AskedProblem]) -> list[str | None]:
         """Say which golds the verifier does not read whole; InputError as `judge`."""
         found = self.verifier.check_golds([as_gold(problem.answer) for problem in problems])
         wrong = {one.place: one.wrong for one in found}

@@ -12,7 +12,7 @@ Judgement = Verdict | float | None
 """A verdict, a score, or None where a reward has nothing to say on a completion."""
 
 
-class Asked(Protocol):
+class AskedProblem(Protocol):
     """The part of a `maspo.data.Problem` that a reward sees."""
 
     @property
@@ -40,7 +40,7 @@ class Reward(Protocol):
     """Judges completions of problems; made by a `RewardSpec`, and closed by whoever made it."""
 
     def judge(
-        self, completions: Sequence[str], problems: Sequence[Asked], **given: Any
+        self, completions: Sequence[str], problems: Sequence[AskedProblem], **given: Any
     ) -> Sequence[Judgement]:
         """Judge each completion of the problem at the same place, in order.
 
@@ -61,7 +61,7 @@ class Reward(Protocol):
 class ReadsGolds(Protocol):
     """A reward that can say, before anything is sampled, which golds it does not read whole."""
 
-    def unread(self, problems: Sequence[Asked]) -> Sequence[str | None]:
+    def unread(self, problems: Sequence[AskedProblem]) -> Sequence[str | None]:
         """Return for each problem what is wrong with its gold, as a clause; None where nothing is."""
         ...
 

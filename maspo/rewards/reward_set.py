@@ -8,7 +8,7 @@ from typing import Any
 
 from maspo.errors import InputError
 from maspo.rewards.registry import read_spec
-from maspo.rewards.reward import Asked, Judgement, ReadsGolds, Reward, score_of
+from maspo.rewards.reward import AskedProblem, Judgement, ReadsGolds, Reward, score_of
 from maspo.rewards.spec import Limits, RewardSpec
 from maspo.rewards.verdict import Outcome, Verdict
 
@@ -25,7 +25,7 @@ def read_specs(functions: Sequence[Mapping[str, Any]]) -> list[RewardSpec]:
     return specs
 
 
-def check_golds(specs: Sequence[RewardSpec], problems: Sequence[Asked]) -> None:
+def check_problems(specs: Sequence[RewardSpec], problems: Sequence[AskedProblem]) -> None:
     """Raise InputError for the first problem whose gold none of the rewards with verdicts can read."""
     judging = [spec for spec in specs if spec.verdicts]
     for problem in problems if judging else ():
@@ -84,7 +84,11 @@ class RewardSet:
         return next((n for n, spec in enumerate(self.specs) if spec.verdicts), None)
 
     def judge(
-        self, number: int, completions: Sequence[str], problems: Sequence[Asked], **given: Any
+        self,
+        number: int,
+        completions: Sequence[str],
+        problems: Sequence[AskedProblem],
+        **given: Any,
     ) -> list[Judgement]:
         """Judge by one of the rewards; None where it objects to the problem's gold.
 
@@ -105,7 +109,7 @@ class RewardSet:
                 found[row] = judgement
         return found
 
-    def unread(self, problems: Sequence[Asked]) -> list[str | None]:
+    def unread(self, problems: Sequence[AskedProblem]) -> list[str | None]:
         """Return what is wrong with the golds that the deciding reward does not read whole; else None.
 
         It must have no objection to them. A reward that does not read golds finds nothing.
@@ -121,7 +125,9 @@ class RewardSet:
         parts = [score * weight for score, weight in scores if score is not None]
         return sum(parts) if parts else None
 
-    def verdicts(self, completions: Sequence[str], problems: Sequence[Asked]) -> list[Verdict]:
+    def verdicts(
+        self, completions: Sequence[str], problems: Sequence[AskedProblem]
+    ) -> list[Verdict]:
         """Return for each completion the verdict that evaluations count, with its whole score.
 
         See `verdict`.

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pebble import CONSTS, ProcessExpired, ProcessPool
 
 from maspo.rewards.verdict import Gold, Job, Outcome, Verdict
-from maspo.rewards.worker import check, prepare
+from maspo.rewards.worker import check_answer, prepare_worker
 
 _IN_FLIGHT = 8  # jobs handed to the pool for each worker, so that none waits for its next
 _SHARE = 8  # no check gets more than this part of what the batch has left
@@ -40,13 +40,13 @@ def serve(
     CONSTS.term_timeout = 0.1  # a worker inside one long C call does not hear SIGTERM: kill it
     pool = ProcessPool(
         max_workers=workers,
-        initializer=prepare,
+        initializer=prepare_worker,
         initargs=(memory_limit_mb,),
         context=context,
     )
     with pool:
         chosen = frozenset(rules)
-        pool.schedule(check, args=(Job("1", Gold("1"), False), chosen))  # starts the workers
+        pool.schedule(check_answer, args=(Job("1", Gold("1"), False), chosen))  # starts the workers
         while True:
             try:
                 jobs: Sequence[Job] = channel.recv()
@@ -96,7 +96,7 @@ def _judge(
         while len(running) < in_flight and (place := next(waiting, None)) is not None:
             limit = budget.limit(jobs[place].gold)
             if limit:
-                future = pool.schedule(check, args=(jobs[place], rules), timeout=limit)
+                future = pool.schedule(check_answer, args=(jobs[place], rules), timeout=limit)
                 running[future] = (place, limit)
             else:
                 verdicts[place] = _timeout(
@@ -127,7 +127,7 @@ def _verdict(future: Future[Verdict], limit: float) -> Verdict:
         return _timeout(f"no verdict within {limit:.3g} s, worker killed")
     except ProcessExpired as error:
         detail = f"worker died with exit code {error.exitcode}"
-    except Exception as error:  # raised in the worker outside `check`'s own handling
+    except Exception as error:  # raised in the worker outside `check_answer`'s own handling
         detail = repr(error)
     return Verdict(outcome=Outcome.ERROR, answer=None, detail=detail)
 

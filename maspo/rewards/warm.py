@@ -8,7 +8,7 @@ starts with all of it in memory that they share.
 from maspo.rewards.layer.rules import VERIFIERS
 from maspo.rewards.reading import patch_math_verify
 from maspo.rewards.verdict import Gold, Job
-from maspo.rewards.worker import be_quiet, check
+from maspo.rewards.worker import be_quiet, check_answer
 
 _KINDS = (
     r"\frac{3}{4}",
@@ -34,7 +34,7 @@ patch_math_verify()
 for rules in VERIFIERS.values():
     for answer in _KINDS:
         boxed = answer if rules else rf"\boxed{{{answer}}}"
-        check(Job(boxed, Gold(r"\frac{\sqrt{7}}{2}"), True), rules)
-        check(Job(rf"The answer is ${answer}$.", Gold(_KINDS[2]), False), rules)
-        check(Job(boxed.replace(answer, f"{answer} + 1"), Gold(answer), True), rules)
-    check(Job("so 0.25 is the answer", Gold("0.5"), False), rules)
+        check_answer(Job(boxed, Gold(r"\frac{\sqrt{7}}{2}"), True), rules)
+        check_answer(Job(rf"The answer is ${answer}$.", Gold(_KINDS[2]), False), rules)
+        check_answer(Job(boxed.replace(answer, f"{answer} + 1"), Gold(answer), True), rules)
+    check_answer(Job("so 0.25 is the answer", Gold("0.5"), False), rules)

@@ -23,7 +23,7 @@ from maspo.rewards.rules import bare_number, compare_with_tolerance, has_rules, 
 from maspo.rewards.verdict import Gold, Job, Outcome, Verdict
 
 
-def prepare(memory_limit_mb: int | None) -> None:
+def prepare_worker(memory_limit_mb: int | None) -> None:
     """Bound the worker's address space (Linux only), and make math-verify quiet and fast in it."""
     be_quiet()
     patch_math_verify()
@@ -38,7 +38,7 @@ def be_quiet() -> None:
     warnings.simplefilter("ignore")
 
 
-def check(job: Job, rules: frozenset[str]) -> Verdict:
+def check_answer(job: Job, rules: frozenset[str]) -> Verdict:
     """Judge one job by the rules of the layer, or as math-verify alone where there are none."""
     if job.only_gold:
         return check_gold(job.gold, rules or VERIFIERS["extended"])

@@ -1,5 +1,5 @@
 """Completions of problems, drawn with transformers or vLLM behind one interface."""
 
-from maspo.sampling.interface import Row, Sample, Sampler, Settings, draw
+from maspo.sampling.interface import Sample, SampleKey, Sampler, Settings, draw
 
-__all__ = ["Row", "Sample", "Sampler", "Settings", "draw"]
+__all__ = ["Sample", "SampleKey", "Sampler", "Settings", "draw"]

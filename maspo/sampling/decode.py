@@ -15,7 +15,7 @@ from transformers.cache_utils import DynamicLayer
 LEAVE = 16
 """Finished rows leave once they are a sixteenth of the batch: each new shape of it has a cost too."""
 
-BLOCK = 256
+VOCABULARY_BLOCK = 256
 """Tokens of the vocabulary whose probabilities are summed up first when a token is drawn."""
 
 
@@ -223,8 +223,8 @@ def _invert(probabilities: Tensor, uniform: Tensor) -> Tensor:
     on a CPU it is many times faster. Sums are float64, so that the rarest token keeps its share; they
     are taken over blocks of the vocabulary first, then within the one block that is hit.
     """
-    blocks = torch.nn.functional.pad(probabilities, (0, -probabilities.shape[1] % BLOCK))
-    blocks = blocks.unflatten(1, (-1, BLOCK))
+    blocks = torch.nn.functional.pad(probabilities, (0, -probabilities.shape[1] % VOCABULARY_BLOCK))
+    blocks = blocks.unflatten(1, (-1, VOCABULARY_BLOCK))
     masses = blocks.sum(-1, dtype=torch.float64)
     heights = masses.cumsum(-1)
     if not heights[:, -1].isfinite().all():
@@ -236,7 +236,7 @@ def _invert(probabilities: Tensor, uniform: Tensor) -> Tensor:
     within = (target - heights.gather(1, hit) + mass) / mass
     inner = blocks.take_along_dim(hit[:, :, None], 1).squeeze(1).cumsum(-1, dtype=torch.float64)
     place = torch.searchsorted(inner, within.clamp(0, below_one) * inner[:, -1:], right=True)
-    return (hit * BLOCK + place).squeeze(1)
+    return (hit * VOCABULARY_BLOCK + place).squeeze(1)
 
 
 def _padded(mask: Tensor, limit: int) -> Tensor | None:

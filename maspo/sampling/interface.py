@@ -10,7 +10,7 @@ from typing import Protocol
 from maspo.data.problems import Problem
 from maspo.errors import InputError
 
-Row = tuple[str, int]
+SampleKey = tuple[str, int]
 """A completion's place: the id of its problem and its index among the problem's samples."""
 
 
@@ -74,7 +74,7 @@ class Sampler(Protocol):
         self,
         problems: Sequence[Problem],
         settings: Settings,
-        done: Collection[Row] = (),
+        done: Collection[SampleKey] = (),
         part: Part = WHOLE,
     ) -> Iterator[list[Sample]]:
         """Yield the samples of a part of the chunks, chunk by chunk, without those that are `done`.
@@ -96,7 +96,7 @@ class Chunk:
     seed: int
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[SampleKey]:
         """The places of the completions, problem by problem."""
         return [(problem, index) for problem in self.problems for index in self.indices]
 
@@ -104,7 +104,7 @@ class Chunk:
 def layout(
     lengths: Mapping[str, int],
     settings: Settings,
-    done: Collection[Row] = (),
+    done: Collection[SampleKey] = (),
     part: Part = WHOLE,
 ) -> Iterator[Chunk]:
     """Divide the work into chunks of at most `batch_size` completions; yield a part of those left to do.
@@ -148,7 +148,7 @@ def draw(
     progress: Callable[[int], None] | None = None,
 ) -> list[Sample]:
     """Draw all samples, problem by problem in the order given; `progress` hears of each chunk."""
-    drawn: dict[Row, Sample] = {}
+    drawn: dict[SampleKey, Sample] = {}
     for samples in sampler.sample(problems, settings):
         drawn |= {(one.problem_id, one.index): one for one in samples}
         if progress is not None:

@@ -10,8 +10,8 @@ from transformers import PreTrainedTokenizerBase
 
 from maspo.data.problems import Problem
 from maspo.errors import InputError
-from maspo.models.load import Limits
-from maspo.sampling.interface import Row, Sample
+from maspo.models.load import ModelLimits
+from maspo.sampling.interface import Sample, SampleKey
 
 TemplateVariables = Mapping[str, Any] | None
 """Variables of a chat template beside the messages, such as `enable_thinking`."""
@@ -56,7 +56,9 @@ def check_template_variables(tokenizer: Any, chat_template_kwargs: TemplateVaria
             raise InputError(f"chat_template_kwargs: the model's chat template has no {name}")
 
 
-def check_room(prompts: Iterable[Sequence[int]], limits: Limits, tokens: int, cure: str) -> None:
+def check_room(
+    prompts: Iterable[Sequence[int]], limits: ModelLimits, tokens: int, cure: str
+) -> None:
     """Raise InputError where a model cannot be asked these prompts and answer with `tokens` each.
 
     That is where they are longer than its context together, or hold an id without an embedding. `cure`
@@ -79,7 +81,7 @@ def check_room(prompts: Iterable[Sequence[int]], limits: Limits, tokens: int, cu
 
 
 def as_sample(
-    tokenizer: PreTrainedTokenizerBase, row: Row, seed: int, ids: Sequence[int], finish: str
+    tokenizer: PreTrainedTokenizerBase, row: SampleKey, seed: int, ids: Sequence[int], finish: str
 ) -> Sample:
     """Decode a completion that ends with its end token, if it has one."""
     return Sample(

@@ -10,7 +10,7 @@ from maspo.data.problems import Problem
 from maspo.errors import RunError
 from maspo.models.generation import end_tokens, padding_token
 from maspo.sampling.group import complete
-from maspo.sampling.interface import WHOLE, Part, Row, Sample, Settings, check_unique, layout
+from maspo.sampling.interface import WHOLE, Part, Sample, SampleKey, Settings, check_unique, layout
 from maspo.sampling.text import TemplateVariables, as_sample, prompt_tokens
 
 
@@ -35,7 +35,7 @@ class TransformersSampler:
         self,
         problems: Sequence[Problem],
         settings: Settings,
-        done: Collection[Row] = (),
+        done: Collection[SampleKey] = (),
         part: Part = WHOLE,
     ) -> Iterator[list[Sample]]:
         """Yield the samples chunk by chunk.

@@ -10,8 +10,8 @@ from maspo.errors import InputError
 from maspo.sampling.interface import (
     WHOLE,
     Part,
-    Row,
     Sample,
+    SampleKey,
     Settings,
     check_unique,
     derived_seed,
@@ -73,7 +73,7 @@ class VllmSampler:
         self,
         problems: Sequence[Problem],
         settings: Settings,
-        done: Collection[Row] = (),
+        done: Collection[SampleKey] = (),
         part: Part = WHOLE,
     ) -> Iterator[list[Sample]]:
         """Yield the samples chunk by chunk; InputError where two problems share an id."""

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from maspo.engines.verl.export import write_problems
-from maspo.engines.verl.launch import command, prepare
+from maspo.engines.verl.launch import checked_overrides, command
 from maspo.engines.verl.translate import Cluster
 from maspo.recipes import load_recipe
 from verl_support.environment import ENVIRONMENT
@@ -61,7 +61,7 @@ def run(folder, changes, gpus=1, extra=(), timeout=600):
     changes = [text for text in changes if not text.startswith("recipe=")]
     name = named[0] if named else "quickstart"
     recipe = load_recipe(name, ["training.precision=float32", *changes])
-    settings = prepare(recipe, Cluster(gpus_per_node=gpus), folder)
+    settings = checked_overrides(recipe, Cluster(gpus_per_node=gpus), folder)
     write_problems(recipe, folder / "data")
     words = command([*settings, *(text.format(gpus=gpus) for text in ON_CPU), *extra])
     log = folder / "verl.log"

@@ -14,7 +14,7 @@ from maspo.files import read_json, sync, write_json
 CHECKSUMS = "checksums.json"
 """File of a checkpoint that names all its other files with their SHA-256."""
 
-WRITING = "_writing"
+STAGING = "_writing"
 """Folder beside the checkpoints in which one is written, and in which an old one is removed.
 
 Transformers leaves names that begin so out of what it uploads.
@@ -80,7 +80,7 @@ def why_none(folder: Path) -> str:
     return f"{folder} holds no checkpoint to continue from: {found[-1].name}: {flaw(found[-1])}"
 
 
-def check(place: Path) -> Path:
+def check_checkpoint(place: Path) -> Path:
     """Give `place` back; InputError where it is no undamaged checkpoint."""
     wrong = flaw(place)
     if wrong is not None:
@@ -115,13 +115,13 @@ def keep_last(folder: Path, count: int, best: Path | None = None) -> None:
 
 def sweep(folder: Path) -> None:
     """Remove what a killed process left half written or half removed."""
-    shutil.rmtree(folder / WRITING, ignore_errors=True)
+    shutil.rmtree(folder / STAGING, ignore_errors=True)
 
 
 def _discard(place: Path) -> None:
     """Remove a checkpoint; what is killed on the way is no checkpoint any more."""
     if place.exists():
-        grave = place.parent / WRITING / f"old-{place.name}"
+        grave = place.parent / STAGING / f"old-{place.name}"
         grave.parent.mkdir(exist_ok=True)
         shutil.rmtree(grave, ignore_errors=True)
         place.rename(grave)

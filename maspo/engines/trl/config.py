@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from trl import GRPOConfig
 
 from maspo.core.advantages import ADVANTAGES, ROLLOUT_ADVANTAGES
 from maspo.core.objective import Objective
-from maspo.engines.engine import refuse_owned
+from maspo.engines.engine import default_of, refuse_owned
 from maspo.engines.trl.names import FIELDS, SUPPORTED
 from maspo.errors import InputError, unknown
 from maspo.objectives import MASPO, OBJECTIVES, as_objective
@@ -117,11 +117,11 @@ class MASPOConfig(GRPOConfig):
     def _choose_reduction(self) -> None:
         if self.loss_type is None:
             own = self.objective.reduction
-            self.loss_type = default_of("loss_type") if own is None else LOSS_TYPES[own]
+            self.loss_type = default_of(GRPOConfig, "loss_type") if own is None else LOSS_TYPES[own]
 
     def _refuse_settings_without_effect(self) -> None:
         for name, ours in FIELDS.items():
-            setting = (name, getattr(self, name), default_of(name))
+            setting = (name, getattr(self, name), default_of(GRPOConfig, name))
             refuse_owned(SUPPORTED, [setting], f"on the objective, where it is {ours}")
         if self.loss_type not in (*LOSS_TYPES.values(), "bnpo"):
             cure = (
@@ -142,7 +142,7 @@ class MASPOConfig(GRPOConfig):
             self.advantages = self.objective.advantages
         name = self.advantages
         if name is None:
-            self.scale_rewards = default_of("scale_rewards") if given is None else given
+            self.scale_rewards = default_of(GRPOConfig, "scale_rewards") if given is None else given
             return
         if name not in ADVANTAGES:
             raise unknown("advantage estimator", name, ADVANTAGES)
@@ -151,7 +151,7 @@ class MASPOConfig(GRPOConfig):
                 f"advantages {name!r} need the earlier rewards of each prompt, which TRL does not keep; "
                 f"with TRL take one of {', '.join(sorted(ROLLOUT_ADVANTAGES))}"
             )
-        word = SCALE_REWARDS.get(name, default_of("scale_rewards"))
+        word = SCALE_REWARDS.get(name, default_of(GRPOConfig, "scale_rewards"))
         if given not in (None, word):
             raise InputError(f"advantages {name!r} decide scale_rewards; give only one of the two")
         if self.multi_objective_aggregation != "sum_then_normalize":
@@ -183,8 +183,3 @@ class MASPOConfig(GRPOConfig):
     def to_dict(self) -> dict[str, Any]:
         """As in TrainingArguments, with the objective in words."""
         return {**super().to_dict(), "objective": repr(self.objective)}
-
-
-def default_of(name: str) -> Any:
-    """Return TRL's default of a setting."""
-    return next(f.default for f in fields(GRPOConfig) if f.name == name)

@@ -67,7 +67,7 @@ class TRLEngine(InProcessEngine):
         """Return the processes as accelerate started them."""
         from maspo.engines.trl import processes
 
-        return processes.Processes()
+        return processes.AccelerateProcesses()
 
     def check_model(self, recipe: Recipe, model: Any) -> None:
         """Try the adapters on a copy without weights, and count the weights that are kept of the past."""

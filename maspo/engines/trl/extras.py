@@ -10,7 +10,7 @@ from maspo.engines.trl.names import FIELDS
 from maspo.errors import InputError, unknown
 from maspo.recipes.schema import Recipe
 
-FREE = ("logging_steps", "report_to", "chat_template_kwargs")
+OVERRIDABLE = ("logging_steps", "report_to", "chat_template_kwargs")
 """Settings that the engine gives a value to and a recipe may give another; a recipe takes the last of them
 over from here as `model.chat_template_kwargs`."""
 
@@ -60,7 +60,7 @@ OWNED = {
 
 _EVALUATION = "TRL evaluates nothing in such a run, the section evaluation says what is evaluated"
 _OBJECTIVE = "it is of TRL's own losses, and the section objective says what is optimised"
-INERT = {
+WITHOUT_EFFECT = {
     **{name: f"{_OBJECTIVE} ({field})" for name, field in FIELDS.items()},
     **dict.fromkeys(
         (
@@ -110,13 +110,13 @@ def refuse_extras(recipe: Recipe, decided: Iterable[str]) -> None:
     for name in recipe.trl:
         if name not in known:
             raise unknown("setting of TRL", name, known)
-        if name in FREE:
+        if name in OVERRIDABLE:
             continue
         if name in OWNED or name in decided:
             place = OWNED.get(name, "the rest of the recipe")
             raise InputError(f"trl.{name} is decided by {place}; set it there")
-        if name in INERT:
-            raise InputError(f"trl.{name} would do nothing: {INERT[name]}")
+        if name in WITHOUT_EFFECT:
+            raise InputError(f"trl.{name} would do nothing: {WITHOUT_EFFECT[name]}")
         if name.startswith("vllm_") and recipe.rollout.engine != "vllm":
             raise InputError(f"trl.{name} would do nothing without rollout.engine: vllm")
         if name in NEEDS and not _given(recipe, NEEDS[name]):

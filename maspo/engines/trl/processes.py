@@ -11,7 +11,7 @@ from maspo.errors import InputError
 from maspo.sampling.interface import Part
 
 
-class Processes:
+class AccelerateProcesses:
     """One process, or several that `accelerate launch` started, each with a whole copy of the model."""
 
     def __init__(self) -> None:

@@ -64,7 +64,7 @@ class ResumableTrainer(GRPOTrainer):
         if first:
             checkpoint.sweep(home)
         self.accelerator.wait_for_everyone()
-        self._writing = home / checkpoint.WRITING
+        self._writing = home / checkpoint.STAGING
         written = self._writing / place.name
         try:
             super()._save_checkpoint(model, trial)
@@ -152,7 +152,7 @@ class ResumableTrainer(GRPOTrainer):
 
     def _place(self, given: str | Path | bool) -> Path:
         if given is not True:
-            place = checkpoint.check(Path(str(given)))
+            place = checkpoint.check_checkpoint(Path(str(given)))
         else:
             output = Path(str(self.args.output_dir))
             place = checkpoint.last_good(output)

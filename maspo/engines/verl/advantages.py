@@ -20,10 +20,10 @@ def register_advantages() -> None:
 
     for name in OUR_ADVANTAGES:
         if f"maspo.{name}" not in ADV_ESTIMATOR_REGISTRY:
-            register_adv_est(f"maspo.{name}")(Advantages(name))
+            register_adv_est(f"maspo.{name}")(VerlAdvantages(name))
 
 
-class Advantages:
+class VerlAdvantages:
     """An advantage estimator of verl that computes one of ours."""
 
     def __init__(self, name: str) -> None:

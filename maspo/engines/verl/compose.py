@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from maspo.core.objective import Objective
 from maspo.engines.verl.limits import check_objective
-from maspo.engines.verl.loss import VerlLoss, check_method, check_settings
+from maspo.engines.verl.loss import VerlLoss, check_loss_settings, check_method
 from maspo.engines.verl.names import estimator_settings
 from maspo.engines.verl.plugin import losses
 from maspo.errors import InputError
@@ -62,7 +62,7 @@ def checked_objective(config: DictConfig) -> Objective:
         raise InputError(f"policy_loss.loss_mode={mode} is verl's own loss, not one of ours")
     if not config.trainer.use_v1:
         raise InputError("trainer.use_v1=False is verl's old trainer, which is not supported here")
-    check_settings(actor, actor.loss_agg_mode)
+    check_loss_settings(actor, actor.loss_agg_mode)
     objective = loss.objective(actor)
     check_objective(objective)
     check_method(objective, actor, actor.loss_agg_mode)

@@ -28,9 +28,9 @@ class VerlEngine(LaunchedEngine):
 
     def check(self, recipe: Recipe, launch: Launch, folder: Path, *, strict: bool = False) -> None:
         """Translate the recipe and have verl's own checks made on it, without Ray."""
-        from maspo.engines.verl.launch import prepare
+        from maspo.engines.verl.launch import checked_overrides
 
-        prepare(recipe, cluster(launch), folder.absolute(), strict=strict)
+        checked_overrides(recipe, cluster(launch), folder.absolute(), strict=strict)
 
     def shares(self, recipe: Recipe, launch: Launch) -> int:
         """Count the data-parallel processes."""
@@ -54,9 +54,9 @@ class VerlEngine(LaunchedEngine):
     def examine(self, recipe: Recipe) -> Iterator[str]:
         """Say what is registered and from where, and what a run would train."""
         self.supported.check()
-        from maspo.engines.verl.probe import report
+        from maspo.engines.verl.probe import examine
 
-        return report(recipe)
+        return examine(recipe)
 
     def command(self, recipe: Recipe, launch: Launch, folder: Path) -> list[str]:
         """Return `verl.trainer.main_ppo` with everything the recipe decides."""

@@ -34,7 +34,9 @@ def printed(words: Sequence[str]) -> str:
     return " \\\n  ".join(lines)
 
 
-def prepare(recipe: Recipe, cluster: Cluster, folder: Path, *, strict: bool = False) -> list[str]:
+def checked_overrides(
+    recipe: Recipe, cluster: Cluster, folder: Path, *, strict: bool = False
+) -> list[str]:
     """Translate a recipe and have verl's own checks made on it, without Ray; give the overrides.
 
     Raises InputError for everything that can be known to be wrong before a run; under `strict` also

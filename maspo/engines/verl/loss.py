@@ -6,7 +6,6 @@ verl is imported inside the functions: importing it imports our plug-in, which i
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from maspo.core.apply import Applied, apply_objective
 from maspo.core.batch import MAX_LOG_RATIO, TokenBatch
 from maspo.core.diagnostics import Mean, mean_over
 from maspo.core.objective import Objective
-from maspo.engines.engine import refuse_owned
+from maspo.engines.engine import default_of, refuse_owned
 from maspo.engines.verl.limits import check_coupling, check_objective
 from maspo.engines.verl.names import (
     OWNED_BY_THE_OBJECTIVE,
@@ -55,7 +54,7 @@ class VerlLoss:
         """Give the loss, a scalar differentiable in `log_prob`, and verl's metrics and ours.
 
         All tensors are `[batch, time]`; `rollout_is_weights` multiply value and gradient. Raises
-        InputError for what cannot be honoured: see `check_settings`, `check_method` and
+        InputError for what cannot be honoured: see `check_loss_settings`, `check_method` and
         `maspo.engines.verl.limits`.
         """
         from verl.trainer.ppo.core_algos import agg_loss
@@ -64,7 +63,7 @@ class VerlLoss:
 
         objective = self.objective(config)
         check_objective(objective)
-        check_settings(config, loss_agg_mode)
+        check_loss_settings(config, loss_agg_mode)
         check_method(objective, config, loss_agg_mode)
         rows = len(log_prob)
         check_coupling(objective, rows, config.global_batch_info.get("global_batch_size") or rows)
@@ -105,7 +104,7 @@ def clip_metrics(applied: Applied) -> dict[str, Mean]:
     }
 
 
-def check_settings(config: Any, loss_agg_mode: str) -> None:
+def check_loss_settings(config: Any, loss_agg_mode: str) -> None:
     """Raise InputError for a setting of verl's own losses, and for a denominator that varies."""
     from verl.workers.config import ActorConfig, PolicyLossConfig
 
@@ -152,8 +151,3 @@ def check_method(objective: Objective, config: Any, loss_agg_mode: str) -> None:
             f"{settings}, and say so by {actor}.policy_loss._target_={SETTINGS} and "
             f"+{actor}.policy_loss.advantages={own}"
         )
-
-
-def default_of(kind: Any, key: str) -> Any:
-    """Return the default of a field of a dataclass."""
-    return next(f.default for f in fields(kind) if f.name == key)

@@ -30,7 +30,7 @@ from maspo.recipes import load_recipe
 from maspo.recipes.schema import Recipe
 
 
-def report(recipe: Recipe) -> Iterator[str]:
+def examine(recipe: Recipe) -> Iterator[str]:
     """Say what is registered and from where, and what a run would train.
 
     Raises InputError as `checked_objective` does, and where verl's processes would not load the plug-in.

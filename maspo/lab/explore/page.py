@@ -55,10 +55,10 @@ def render(
         progress(name)
     tables = [low.array(), high.array(), np.concatenate(index)[None]]
     data = {
-        "ratios": [float(f"{x:.5g}") for x in table.RATIOS],
-        "probabilities": [float(f"{x:.3g}") for x in table.PROBABILITIES],
-        "advantages": table.ADVANTAGES.tolist(),
-        "entropies": table.ENTROPIES.tolist(),
+        "ratios": [float(f"{x:.5g}") for x in table.RATIO_GRID],
+        "probabilities": [float(f"{x:.3g}") for x in table.PROBABILITY_GRID],
+        "advantages": table.ADVANTAGE_GRID.tolist(),
+        "entropies": table.ENTROPY_GRID.tolist(),
         "possible": table.POSSIBLE.sum(1).tolist(),
         "tables": [[*t.shape, t.itemsize] for t in tables],
         "objectives": entries,

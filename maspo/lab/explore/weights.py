@@ -19,17 +19,17 @@ from maspo.errors import InputError
 _ABOVE = np.exp([*np.linspace(0, np.log(2), 71)[1:], *np.linspace(np.log(2), np.log(20), 59)[1:]])
 HALF = len(_ABOVE)
 """Ratios on either side of 1: steps of 1% up to twofold, of 4% up to twentyfold."""
-RATIOS = np.array([*(1 / _ABOVE[::-1]), 1.0, *_ABOVE])
-PROBABILITIES = np.array(
+RATIO_GRID = np.array([*(1 / _ABOVE[::-1]), 1.0, *_ABOVE])
+PROBABILITY_GRID = np.array(
     [d * 10**e for e in (-4, -3, -2, -1) for d in (1, 1.5, 2, 3, 5, 7)] + [0.9, 0.99]
 )
-ADVANTAGES = np.array([-4.0, -2, -1, -0.5, -0.25, 0.25, 0.5, 1, 2, 4])
+ADVANTAGE_GRID = np.array([-4.0, -2, -1, -0.5, -0.25, 0.25, 0.5, 1, 2, 4])
 FIRST_POSITIVE = 5
-ENTROPIES = np.array([0.0, 0.1, 0.5, 1, 2])
-PROBES = PROBABILITIES[[0, 13, 22]]
+ENTROPY_GRID = np.array([0.0, 0.1, 0.5, 1, 2])
+PROBES = PROBABILITY_GRID[[0, 13, 22]]
 """What is enough to see that a weight does not depend on the probability."""
 SLACK = 1e-9
-POSSIBLE = RATIOS[None, :] * PROBABILITIES[:, None] <= 1 + SLACK
+POSSIBLE = RATIO_GRID[None, :] * PROBABILITY_GRID[:, None] <= 1 + SLACK
 """Bool `[probability, ratio]`: the token's new probability is one."""
 
 COMMON = ("soft_cap", "max_log_ratio", "off_policy_threshold")
@@ -106,12 +106,12 @@ def _dial(name: str, default: Any, known: Setting) -> Dial:
     return Dial(name=name, known=known, stops=stops, default=stops.index(default))
 
 
-def weights(
+def weights_on_grid(
     objective: Objective,
-    probabilities: np.ndarray = PROBABILITIES,
+    probabilities: np.ndarray = PROBABILITY_GRID,
     *,
-    advantages: np.ndarray = ADVANTAGES,
-    ratios: np.ndarray = RATIOS,
+    advantages: np.ndarray = ADVANTAGE_GRID,
+    ratios: np.ndarray = RATIO_GRID,
 ) -> np.ndarray:
     """Give the gradient per unit of A of single tokens, `[entropy, advantage, probability, ratio]`.
 
@@ -120,7 +120,7 @@ def weights(
     divided by A. Computed in float64, given in float32; NaN where the new probability would
     exceed 1.
     """
-    entropies = ENTROPIES if "entropies" in objective.inputs else ENTROPIES[:1]
+    entropies = ENTROPY_GRID if "entropies" in objective.inputs else ENTROPY_GRID[:1]
     axes = [torch.from_numpy(x) for x in (entropies, advantages, probabilities, ratios)]
     shape = [len(axis) for axis in axes]
     entropy, advantage, probability, ratio = (
@@ -135,12 +135,12 @@ def weights(
 
 def tabulate(kind: type[Objective]) -> Sheet:
     """Compute an objective at its defaults and with every one and two of its dials turned."""
-    default = weights(kind())
+    default = weights_on_grid(kind())
     table: dict[Choice, np.ndarray] = {(): default}
     live: list[Dial] = []
     inert: list[str] = []
     for dial in dials_of(kind):
-        found = _turned(kind, [dial], [((0, stop),) for stop in dial.others], PROBABILITIES)
+        found = _turned(kind, [dial], [((0, stop),) for stop in dial.others], PROBABILITY_GRID)
         if all(np.array_equal(v, default, equal_nan=True) for v in found.values()):
             inert.append(dial.name)
         else:
@@ -148,9 +148,9 @@ def tabulate(kind: type[Objective]) -> Sheet:
             live.append(dial)
     pairs = list(_pairs(live))
     blind = not any(map(_sees_probability, table.values()))
-    both = _turned(kind, live, pairs, PROBES if blind else PROBABILITIES)
+    both = _turned(kind, live, pairs, PROBES if blind else PROBABILITY_GRID)
     if blind and any(map(_sees_probability, both.values())):
-        blind, both = False, _turned(kind, live, pairs, PROBABILITIES)
+        blind, both = False, _turned(kind, live, pairs, PROBABILITY_GRID)
     table |= both
     # The lowest probability leaves all ratios possible.
     stacked = np.stack([v[:, :, :1] if blind else v for v in table.values()])
@@ -173,7 +173,7 @@ def _turned(
             objective = kind(**{dials[d].name: dials[d].stops[stop] for d, stop in choice})
         except InputError:
             continue
-        found[choice] = weights(objective, probabilities)
+        found[choice] = weights_on_grid(objective, probabilities)
     return found
 
 
@@ -192,7 +192,7 @@ def _reduced(values: np.ndarray) -> np.ndarray:
     if (negative == negative[:, :, -1:]).all() and (positive == positive[:, :, :1]).all():
         values = values[:, :, FIRST_POSITIVE - 1 : FIRST_POSITIVE + 1]
     if values.shape[3] > 1:  # what is never shown repeats the last number, which costs nothing
-        at = np.minimum(np.arange(len(RATIOS)), POSSIBLE.sum(1)[:, None] - 1)
+        at = np.minimum(np.arange(len(RATIO_GRID)), POSSIBLE.sum(1)[:, None] - 1)
         values = np.take_along_axis(values, np.broadcast_to(at, values.shape), axis=4)
     return values
 

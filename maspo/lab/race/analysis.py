@@ -84,7 +84,7 @@ def _line(
     areas = [run.area for run in runs if run.area is not None]
 
     def estimated(statistic: Callable[..., Any], values: list[Any]) -> Estimate | None:
-        return inference.estimate(statistic, values) if values else None
+        return inference.bootstrap_estimate(statistic, values) if values else None
 
     return Line(
         label=label,

@@ -14,11 +14,11 @@ from maspo import files
 from maspo.errors import InputError
 from maspo.evaluation.folder import RUN_PART
 from maspo.lab.provenance import FRAMEWORKS, provenance
-from maspo.lab.race.plan import Plan, Trial, fingerprint, recipe_text
+from maspo.lab.race.plan import Plan, Trial, race_fingerprint, recipe_text
 from maspo.lab.run import evaluations
 from maspo.lab.run.folder import RunFolder
 
-BEFORE = f"{RUN_PART}/{evaluations.BEFORE}"
+BEFORE_IN_RUN = f"{RUN_PART}/{evaluations.BEFORE}"
 """The evaluation before training, in the folder of a run."""
 
 FIXED = ("maspo", "torch", *FRAMEWORKS, "transformers")
@@ -92,7 +92,7 @@ class RaceFolder:
             (self.path / part).mkdir(parents=True)
         origin = provenance(plan.recipe.seed)
         made = {
-            "fingerprint": fingerprint(planned),
+            "fingerprint": race_fingerprint(planned),
             "threads": threads,
             "plan": planned,
             "provenance": origin,
@@ -102,7 +102,7 @@ class RaceFolder:
 
     def _check(self, planned: dict[str, Any]) -> None:
         manifest = self.manifest
-        if fingerprint(planned) != manifest["fingerprint"]:
+        if race_fingerprint(planned) != manifest["fingerprint"]:
             other = [key for key in planned if planned[key] != manifest["plan"].get(key)]
             raise InputError(
                 f"{self.path} holds another race, which differs in {', '.join(other)}; choose another --out"
@@ -142,9 +142,9 @@ class RaceFolder:
         place = self.run_folder(trial)
         if not (place / RunFolder.UNFINISHED).exists():
             shutil.rmtree(place, ignore_errors=True)
-            scored = f"*-seed{trial.seed}/{BEFORE}/scores.json"
+            scored = f"*-seed{trial.seed}/{BEFORE_IN_RUN}/scores.json"
             if known := next((self.path / "trials").glob(scored), None):
-                shutil.copytree(known.parent, place / BEFORE)
+                shutil.copytree(known.parent, place / BEFORE_IN_RUN)
         path = self.path / "recipes" / f"{trial.name}.yaml"
         files.write_text(path, recipe_text(plan, trial))
         return path

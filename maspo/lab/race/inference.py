@@ -18,14 +18,14 @@ from scipy import stats
 from maspo.core.collapse import Collapse
 from maspo.errors import InputError
 from maspo.evaluation.estimators import LEVEL, RESAMPLES, Estimate
-from maspo.lab.formatting import interval, points
+from maspo.lab.formatting import interval_text, points
 
 FEWEST = 3
 """Runs below which no claim is made: two points fit any line."""
 
 POWER = 0.8
 
-MOST = 10_000
+MAX_SEEDS = 10_000
 """Number of seeds beyond which nobody is told how many an effect would need."""
 
 ROUNDING = 1e-12
@@ -55,7 +55,9 @@ def improvement(one: Any, other: Any, axis: int = -1) -> Any:
     return ((gap > 0) + 0.5 * (gap == 0)).mean(axis=(-2, -1))
 
 
-def estimate(statistic: Callable[..., Any], *samples: Sequence[float], seed: int = 0) -> Estimate:
+def bootstrap_estimate(
+    statistic: Callable[..., Any], *samples: Sequence[float], seed: int = 0
+) -> Estimate:
     """Estimate a statistic of runs, with a 95% bootstrap interval over seeds.
 
     Args:
@@ -120,9 +122,9 @@ def compared(scores: Mapping[int, float], baseline: Mapping[int, float]) -> Pair
     tested: Any = stats.ttest_1samp(gaps, 0) if spread > ROUNDING else None
     return PairedComparison(
         seeds=len(shared),
-        difference=estimate(mean, gaps),
-        iqm=estimate(interquartile_mean, gaps),
-        improvement=estimate(improvement, one, other),
+        difference=bootstrap_estimate(mean, gaps),
+        iqm=bootstrap_estimate(interquartile_mean, gaps),
+        improvement=bootstrap_estimate(improvement, one, other),
         p=None if tested is None else float(tested.pvalue),
         needed=seeds_needed(float(np.mean(gaps)), spread),
     )
@@ -135,7 +137,7 @@ def seeds_needed(effect: float, spread: float) -> int | None:
         effect: mean of the differences.
         spread: their standard deviation.
 
-    From the noncentral t distribution. None where either is 0, and beyond MOST.
+    From the noncentral t distribution. None where either is 0, and beyond MAX_SEEDS.
     """
     if not effect or spread <= ROUNDING:
         return None
@@ -143,7 +145,7 @@ def seeds_needed(effect: float, spread: float) -> int | None:
     # As many as a normal distribution would need; Student's needs a few more.
     normal = stats.norm.ppf(0.5 + LEVEL / 2) + stats.norm.ppf(POWER)
     seeds = max(2, math.floor((normal / size) ** 2))
-    if seeds > MOST:
+    if seeds > MAX_SEEDS:
         return None
     while True:
         bound, shift = stats.t.ppf(0.5 + LEVEL / 2, seeds - 1), size * math.sqrt(seeds)
@@ -239,7 +241,7 @@ def conclude(
     low, high = change.low or 0.0, change.high or 0.0
     told = f"{label} against {baseline}: {points(change.value, 1)} points"
     if found.seeds >= FEWEST:
-        told += f" (95% interval {interval(low, high, signed=True)}, {found.seeds} seeds)"
+        told += f" (95% interval {interval_text(low, high, signed=True)}, {found.seeds} seeds)"
     finding, because = _finding(found, low, high, adjusted, failed)
     more = "" if finding in ("better", "worse") else _more(found)
     return Conclusion(finding=finding, text=f"{told}; {because}{more}.")

@@ -182,7 +182,7 @@ class Plan:
         )
 
 
-def fingerprint(content: dict[str, Any]) -> str:
+def race_fingerprint(content: dict[str, Any]) -> str:
     """Give the SHA-256 of plain data."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -261,7 +261,7 @@ def _distinct(what: str, values: Sequence[Any]) -> tuple[Any, ...]:
 
 # --- the proof that it is fair -------------------------------------------------------------------
 
-FREE = frozenset({"objective"})
+MAY_DIFFER = frozenset({"objective"})
 """Keys of a recipe in which the runs of one seed and one condition may differ."""
 
 
@@ -296,7 +296,7 @@ def check_fairness(
 
     Raises InputError where one differs in anything but the objective, or the tuned learning rate.
     """
-    allowed = FREE | ({"training.learning_rate"} if tuned else set())
+    allowed = MAY_DIFFER | ({"training.learning_rate"} if tuned else set())
     firsts: dict[tuple[int, Condition], Recipe] = {}
     found = {}
     for name, recipe in recipes.items():

@@ -8,7 +8,7 @@ from maspo.errors import InputError
 from maspo.lab.console import Screen
 from maspo.lab.race.folder import RaceFolder
 from maspo.lab.race.plan import Plan
-from maspo.lab.race.rehearsal import introduce, say
+from maspo.lab.race.rehearsal import introduce
 from maspo.lab.race.report import write_race
 from maspo.lab.race.results import Analysis
 from maspo.lab.race.runner import Runner
@@ -48,10 +48,10 @@ def run_race(
             failures = folder.failures()
             left = [t for t in trials if not folder.finished(t) and t.name not in failures]
             if left:
-                say(screen, f"{len(left)} runs of the tuning are left; the same command goes on")
+                screen.say(f"{len(left)} runs of the tuning are left; the same command goes on")
                 return None
             rates = best_rates(tuning_scores(plan, folder))
             for (label, condition), rate in rates.items():
-                say(screen, f"tuned      {label}, {condition}: {rate:g}")
+                screen.say(f"tuned      {label}, {condition}: {rate:g}")
         runner.run("race", plan.trials(rates))
         return write_race(folder)

@@ -20,9 +20,9 @@ def rehearse(plan: Plan, folder: RaceFolder, screen: Screen) -> None:
             continue
         recipe, place = plan.recipe_of(trial), folder.run_folder(trial)
         engine.check(recipe, plan.launch, place)
-        say(screen, f"checked    {trial.name}: would train {recipe.make_objective()}")
+        screen.say(f"checked    {trial.name}: would train {recipe.make_objective()}")
         if isinstance(engine, LaunchedEngine):
-            say(screen, engine.printed(engine.command(recipe, plan.launch, place)), "dim")
+            screen.say(engine.printed(engine.command(recipe, plan.launch, place)), "dim")
 
 
 def introduce(plan: Plan, screen: Screen, more: str = "") -> None:
@@ -41,7 +41,7 @@ def introduce(plan: Plan, screen: Screen, more: str = "") -> None:
         *(f"note       {line}" for line in (*strangers(plan), *couplings(plan))),
     ]
     for line in lines:
-        say(screen, line, "dim")
+        screen.say(line, "dim")
 
 
 def _staleness(plan: Plan) -> str:
@@ -49,8 +49,3 @@ def _staleness(plan: Plan) -> str:
     if not any(plan.staleness):
         return ""
     return f"data {', '.join(map(str, plan.staleness))} rollouts old; "
-
-
-def say(screen: Screen, line: str, style: str | None = None) -> None:
-    """Print a line as it is."""
-    screen.console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -16,17 +16,17 @@ from maspo.lab.race.results import Analysis, Group, Line
 from maspo.lab.race.text import (
     HEADS,
     cells,
-    headline,
     legend,
     origin,
     proof,
+    race_headline,
     short_label,
     tuned_on,
     tuning,
 )
 from maspo.recipes import dump_recipe
 
-MAX_POINTS = 200
+POINTS_OF_A_CURVE = 200
 
 
 def write_race(folder: RaceFolder) -> Analysis:
@@ -38,8 +38,8 @@ def write_race(folder: RaceFolder) -> Analysis:
     for name, figure in figures.items():
         figure.savefig(plots / f"{name}.png", metadata={"Software": None})
     files.write_json(folder.path / "results.json", results(analysis))
-    write_page(folder.path / "report.md", markdown(analysis, manifest, list(figures)))
-    write_page(folder.path / "report.html", page(analysis, manifest))
+    write_page(folder.path / "report.md", race_markdown(analysis, manifest, list(figures)))
+    write_page(folder.path / "report.html", race_page(analysis, manifest))
     return analysis
 
 
@@ -94,9 +94,9 @@ def results(analysis: Analysis) -> dict[str, Any]:
 # --- Markdown ------------------------------------------------------------------------------------
 
 
-def markdown(analysis: Analysis, manifest: dict[str, Any], figures: list[str]) -> str:
+def race_markdown(analysis: Analysis, manifest: dict[str, Any], figures: list[str]) -> str:
     """Write the race as Markdown, its figures linked from plots/."""
-    parts = [f"# {headline(analysis)}", _items(one.text for one in analysis.claims())]
+    parts = [f"# {race_headline(analysis)}", _items(one.text for one in analysis.claims())]
     if analysis.notes:
         parts += ["To know before believing a figure:", _items(analysis.notes)]
     for group in analysis.groups:
@@ -132,12 +132,12 @@ def _proof(analysis: Analysis) -> str:
 # --- the page ------------------------------------------------------------------------------------
 
 
-def page(analysis: Analysis, manifest: dict[str, Any]) -> str:
+def race_page(analysis: Analysis, manifest: dict[str, Any]) -> str:
     """Render the HTML page."""
     return render_page(
         "race.html.j2",
         analysis=analysis,
-        headline=headline(analysis),
+        headline=race_headline(analysis),
         heads=HEADS,
         cells=cells,
         legend=legend,
@@ -167,7 +167,7 @@ def _charts(analysis: Analysis) -> dict[str, Any]:
     at = sorted(
         {x for g in analysis.groups for one in g.lines for r in one.runs for x in r.completions}
     )
-    at = at[:: -(-len(at) // MAX_POINTS) or 1]
+    at = at[:: -(-len(at) // POINTS_OF_A_CURVE) or 1]
     charts = []
     for group in analysis.groups:
         for curve in CURVES:

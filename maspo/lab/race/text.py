@@ -6,7 +6,7 @@ from typing import Any
 
 from maspo.core.settings import settings_of
 from maspo.evaluation.estimators import LEVEL, Estimate
-from maspo.lab.formatting import MISSING, interval, percent, points, shortened
+from maspo.lab.formatting import MISSING, interval_text, percent, points, shortened
 from maspo.lab.objective_list import Entrant
 from maspo.lab.race.analysis import WAY
 from maspo.lab.race.inference import FEWEST, median_reached
@@ -14,7 +14,7 @@ from maspo.lab.race.results import Analysis, Group, Line
 from maspo.objectives import OBJECTIVES
 
 
-def headline(analysis: Analysis) -> str:
+def race_headline(analysis: Analysis) -> str:
     """Say what the race was, and how many objectives it told from the baseline."""
     conclusions = [one for group in analysis.groups for one in group.conclusions]
     better, worse = (sum(v.finding == word for v in conclusions) for word in ("better", "worse"))
@@ -33,14 +33,14 @@ def headline(analysis: Analysis) -> str:
     return f"{raced}: {' and '.join(found)} than {analysis.baseline}{of}, the rest not told apart"
 
 
-def share(found: Estimate | None) -> str:
+def share_text(found: Estimate | None) -> str:
     """Write a share in percent."""
     return MISSING if found is None else percent(found.value, 1)
 
 
 def share_span(found: Estimate | None) -> str:
     """Write the interval of a share."""
-    return "" if found is None else interval(found.low, found.high)
+    return "" if found is None else interval_text(found.low, found.high)
 
 
 def gap(found: Estimate | None) -> str:
@@ -50,7 +50,7 @@ def gap(found: Estimate | None) -> str:
 
 def gap_span(found: Estimate | None) -> str:
     """Write the interval of a difference."""
-    return "" if found is None else interval(found.low, found.high, signed=True)
+    return "" if found is None else interval_text(found.low, found.high, signed=True)
 
 
 def arrived(line: Line) -> str:
@@ -96,13 +96,16 @@ def cells(analysis: Analysis, line: Line) -> list[tuple[str, str]]:
     if line.label != analysis.baseline:
         versus = line.comparison
         change = gap(versus and versus.difference), gap_span(versus and versus.difference)
-        chance = share(versus and versus.improvement), share_span(versus and versus.improvement)
+        chance = (
+            share_text(versus and versus.improvement),
+            share_span(versus and versus.improvement),
+        )
     return [
         (line.label, ""),
         (rate, ""),
         (state(line, len(analysis.plan.seeds)), ""),
-        (share(line.score), share_span(line.score)),
-        (share(line.iqm), share_span(line.iqm)),
+        (share_text(line.score), share_span(line.score)),
+        (share_text(line.iqm), share_span(line.iqm)),
         change,
         chance,
         (MISSING if line.area is None else f"{line.area.value:.3f}", ""),

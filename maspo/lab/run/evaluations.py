@@ -11,7 +11,7 @@ from maspo.data import Problem, sources
 from maspo.evaluation.drawing import draw_missing
 from maspo.evaluation.folder import RUN_PART, EvaluationFolder
 from maspo.evaluation.score_file import BenchmarkScores, Scores
-from maspo.evaluation.scores import compare
+from maspo.evaluation.scores import score_differences
 from maspo.evaluation.scoring import score
 from maspo.lab.console import Screen
 from maspo.lab.provenance import provenance, versions
@@ -193,5 +193,5 @@ def _figures_of(scores: BenchmarkScores) -> dict[str, Any]:
 
 def _gain(before: BenchmarkScores, after: BenchmarkScores) -> dict[str, list[float]]:
     """Return value and interval of the paired difference; a single problem allows none."""
-    gain = compare({"": before}, {"": after}).macro
+    gain = score_differences({"": before}, {"": after}).macro
     return {name: list(astuple(e)) for name, e in gain.items() if e.low is not None}

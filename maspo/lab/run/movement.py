@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-SAMPLED = 1024
+NUMBERS_KEPT = 1024
 """Numbers of each parameter that are kept to see whether it moved."""
 
 Numbers = dict[str, torch.Tensor]
@@ -18,7 +18,7 @@ def sample_weights(model: Any) -> Numbers:
     found = {}
     for name, parameter in model.named_parameters():
         flat = parameter.detach().reshape(-1)
-        step = max(1, flat.numel() // SAMPLED)
+        step = max(1, flat.numel() // NUMBERS_KEPT)
         found[name] = flat[::step].to("cpu", torch.float64, copy=True)
     return found
 

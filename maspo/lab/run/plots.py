@@ -105,7 +105,7 @@ GATE_LABELS = (
 )
 
 
-def weights(objective, ratio: torch.Tensor, old_probability: float, sign: int) -> torch.Tensor:
+def weight_curve(objective, ratio: torch.Tensor, old_probability: float, sign: int) -> torch.Tensor:
     """Return the weight of one token at every `ratio` (1-D) for an advantage of +1 or -1."""
     old = torch.full((ratio.numel(), 1), math.log(old_probability), dtype=torch.float64)
     new = old + ratio.double().log().unsqueeze(1)
@@ -133,7 +133,7 @@ def _gate_panel(axes: Axes, *, sign: int, limit: int) -> None:
 
     def curve(objective: maspo.Objective, probability: float, color: str, **style) -> None:
         possible = ratio[ratio * probability <= 1]
-        weight = weights(objective, possible, probability, sign)
+        weight = weight_curve(objective, possible, probability, sign)
         axes.plot(possible, weight, color=color, solid_capstyle="round", **style)
         if len(possible) < len(ratio):
             axes.plot(possible[-1], weight[-1], "o", color=color, markersize=5)

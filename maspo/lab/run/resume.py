@@ -19,14 +19,14 @@ from maspo.lab.run.folder import RunFolder
 from maspo.models.device import best_device
 from maspo.recipes import Recipe
 
-FREE = {"about", "reward.workers", "training.save_every", "training.keep"}
+MAY_CHANGE = {"about", "reward.workers", "training.save_every", "training.keep"}
 """Settings that a run may be continued with other values of, as they leave its results alone."""
 
-SAMPLED = 4096
+NUMBERS_HASHED = 4096
 """Numbers of each tensor that go into the fingerprint of a model."""
 
 
-def fingerprint(
+def run_fingerprint(
     recipe: Recipe,
     model: Any,
     tokenizer: Any,
@@ -34,7 +34,9 @@ def fingerprint(
     processes: int,
 ) -> dict[str, str]:
     """Describe, by name, everything that the result of a run depends on."""
-    found = {key: json.dumps(value) for key, value in _flat(recipe.model_dump()) if key not in FREE}
+    found = {
+        key: json.dumps(value) for key, value in _flat(recipe.model_dump()) if key not in MAY_CHANGE
+    }
     found["the weights of the model"] = _digest_of_model(model)
     found["the tokenizer"] = _digest([tokenizer.chat_template, len(tokenizer)])
     for name, each in problems.items():
@@ -50,7 +52,7 @@ def fingerprint(
 
 
 @contextmanager
-def claimed(folder: RunFolder, found: Mapping[str, str]) -> Iterator[bool]:
+def claimed_run(folder: RunFolder, found: Mapping[str, str]) -> Iterator[bool]:
     """Begin the run in `folder`, or continue it and give true; no other process may do so meanwhile.
 
     Raises InputError where the unfinished run there is another one, naming what differs, or where a
@@ -106,7 +108,7 @@ def _digest_of_model(model: Any) -> str:
     content = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         flat = tensor.detach().reshape(-1)
-        step = max(1, flat.numel() // SAMPLED)
+        step = max(1, flat.numel() // NUMBERS_HASHED)
         content.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         content.update(flat[::step].contiguous().cpu().view(torch.uint8).numpy().tobytes())
     return content.hexdigest()

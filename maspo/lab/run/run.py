@@ -26,12 +26,12 @@ from maspo.lab.run.folder import RunFolder
 from maspo.lab.run.learning import complaints, outlook
 from maspo.lab.run.movement import sample_weights, weight_change
 from maspo.lab.run.report import write_report
-from maspo.lab.run.resume import claimed, cut_metrics, fingerprint
+from maspo.lab.run.resume import claimed_run, cut_metrics, run_fingerprint
 from maspo.lab.run.stopping import Stopped, Stopping
 from maspo.lab.run.tokens import TokenSaver
 from maspo.models import load_model, save_model
 from maspo.models.generation import check_saving
-from maspo.models.load import Limits, check_source
+from maspo.models.load import ModelLimits, check_source
 from maspo.objectives import describe_objective
 from maspo.recipes import Recipe, dump_recipe
 from maspo.rewards import RewardSet
@@ -145,7 +145,7 @@ class Run:
             self.processes.wait()
             return
         parameters, weights = self.model.num_parameters(), sample_weights(self.model)
-        with claimed(self.folder, self.fingerprint()) as continued:
+        with claimed_run(self.folder, self.fingerprint()) as continued:
             if not continued:
                 files.write_text(self.folder.path / "recipe.yaml", dump_recipe(self.recipe))
                 files.write_json(self.folder.path / "provenance.json", provenance(self.recipe.seed))
@@ -164,7 +164,9 @@ class Run:
     def fingerprint(self) -> dict[str, str]:
         """Describe what makes this the run that it is."""
         problems = {"training": self.training, "evaluation": self.held_out}
-        return fingerprint(self.recipe, self.model, self.tokenizer, problems, self.processes.count)
+        return run_fingerprint(
+            self.recipe, self.model, self.tokenizer, problems, self.processes.count
+        )
 
     def train(self) -> Trained:
         """Train from the last good checkpoint, or from the start; Stopped if that was asked for."""
@@ -299,5 +301,5 @@ def answerable(
     prompts = list(compress(asked, within))
     prompts += [prompt_tokens(tokenizer, problem, variables) for problem in held_out]
     tokens = recipe.rollout.max_completion_tokens
-    check_room(prompts, Limits.of(model.config), tokens, "rollout.max_completion_tokens")
+    check_room(prompts, ModelLimits.of(model.config), tokens, "rollout.max_completion_tokens")
     return list(compress(training, within))

@@ -7,7 +7,7 @@ from typing import Any
 
 from maspo.lab.formatting import (
     duration,
-    interval,
+    interval_text,
     percent,
     percent_with_interval,
     points,
@@ -50,7 +50,7 @@ def headline(summary: Mapping[str, Any]) -> str:
     digits = 0 if abs(change) >= 0.1 else 1
     if score in (summary.get("difference") or {}):
         change, low, high = summary["difference"][score]
-        span = f", 95% interval {interval(low, high, digits, signed=True)}"
+        span = f", 95% interval {interval_text(low, high, digits, signed=True)}"
     return (
         f"{label} went from {percent(before[score], digits)} to {percent(after[score], digits)} "
         f"({points(change, digits)} points{span}){with_method}."
@@ -69,14 +69,14 @@ def judged_on(summary: Mapping[str, Any]) -> str:
     return f"{text}, {all_of_them} of them also in the training data"
 
 
-def warnings_of(summary: Mapping[str, Any]) -> list[str]:
+def run_warnings(summary: Mapping[str, Any]) -> list[str]:
     """List what a reader must know before the scores: nothing was learned, problems were trained on."""
     trained_on = (summary.get("held_out") or {}).get("also_in_training")
     leaked = [f"Not held out: {judged_on(summary)}."] if trained_on and summary.get("after") else []
     return [*(summary.get("warnings") or ()), *leaked]
 
 
-def verdict(summary: Mapping[str, Any]) -> str | None:
+def no_change_warning(summary: Mapping[str, Any]) -> str | None:
     """Warn when the interval of the first score's difference holds zero; None when it does not."""
     first = next(iter(scores(summary)), None)
     _, low, high = (summary.get("difference") or {}).get(first, (None, None, None))

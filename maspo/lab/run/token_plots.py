@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from maspo.core.objective import Objective
-from maspo.lab.explore.weights import weights
+from maspo.lab.explore.weights import weights_on_grid
 from maspo.lab.run.replay import OWN, QUADRANTS, Replay
 from maspo.lab.style import COLORS, INK, style_axes
 
@@ -34,7 +34,7 @@ def token_figures(found: Replay) -> dict[str, Figure]:
     return {
         "tokens_seen": seen_figure(found),
         "gradient_by_probability": mass_figure(found),
-        "gate_by_quadrant": gate_figure(found),
+        "gate_by_quadrant": quadrant_figure(found),
     }
 
 
@@ -86,7 +86,7 @@ def _tokens(found: Replay) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _contour(axes: Axes, own: Objective, advantage: float, x: np.ndarray, y: np.ndarray) -> None:
     """Draw where the gate leaves 90% and 50% of a token's weight, at this advantage."""
     ratios, probabilities = np.geomspace(x[0], x[-1], 301), np.geomspace(y[0], 1, 81)
-    found = weights(own, probabilities, advantages=np.array([advantage]), ratios=ratios)
+    found = weights_on_grid(own, probabilities, advantages=np.array([advantage]), ratios=ratios)
     share = np.ma.masked_invalid(found[found.shape[0] // 2, 0] / ratios)
     for level, style, width in ((0.9, "dashed", 1.3), (0.5, "solid", 2.2)):
         if share.min() < level:
@@ -120,7 +120,7 @@ def mass_figure(found: Replay) -> Figure:
     return figure
 
 
-def gate_figure(found: Replay) -> Figure:
+def quadrant_figure(found: Replay) -> Figure:
     """Draw mean gate and mean weight of the run's own objective by π_old and sign of A."""
     figure = Figure(figsize=(8.2, 3.0), dpi=160, layout="constrained", facecolor="white")
     own = found.total(OWN).by_quadrant()

@@ -9,7 +9,7 @@ from typing import Any
 
 from maspo.evaluation import Estimate
 from maspo.evaluation.benchmarks import BENCHMARKS
-from maspo.evaluation.scores import compare, macro
+from maspo.evaluation.scores import macro, score_differences
 from maspo.lab.scores.chances import chances, sources
 from maspo.lab.scores.load import LabelledScores
 from maspo.lab.scores.published import Published
@@ -192,7 +192,7 @@ def _difference(base: LabelledScores, run: LabelledScores, names: Sequence[str])
     shared = [name for name in names if _same_problems([base, run], name, both=True)]
     if not shared:
         return None
-    found = compare(
+    found = score_differences(
         {name: base.benchmarks[name] for name in shared},
         {name: run.benchmarks[name] for name in shared},
     )

@@ -20,7 +20,7 @@ from maspo.lab.console import Screen
 from maspo.lab.provenance import provenance, versions
 from maspo.lab.scores.terminal import settings_lines, show_changes, show_scores, tell
 from maspo.models.load import check_source, load_tokenizer, read_limits
-from maspo.recipes.schema import Reward
+from maspo.recipes.schema import RewardSection
 from maspo.rewards import RewardSet
 from maspo.sampling import Sampler, Settings
 from maspo.sampling.engines import BATCH_SIZES, choose_dtype, choose_engine, open_sampler
@@ -157,7 +157,7 @@ def rewards_of(folder: EvaluationFolder, *, workers: int, time_limit: float | No
     """Start what judges an evaluation: the rewards of its training run's recipe, or the verifier."""
     known = folder.settings().get("reward", {})
     changes = {"workers": workers} | ({} if time_limit is None else {"time_limit": time_limit})
-    return Reward.model_validate({**known, **changes}).start()
+    return RewardSection.model_validate({**known, **changes}).start()
 
 
 def score_evaluation(folder: EvaluationFolder, screen: Screen, rewards: RewardSet) -> Scores:

@@ -27,13 +27,13 @@ def write_comparison(comparison: Comparison, out: Path) -> list[Path]:
         raise InputError(f"{out} is not a folder")
     out.mkdir(parents=True, exist_ok=True)
     return [
-        write_page(out / "report.md", tables.markdown(comparison)),
+        write_page(out / "report.md", tables.comparison_markdown(comparison)),
         write_page(out / "report.tex", tables.latex(comparison)),
-        write_page(out / "report.html", page(comparison)),
+        write_page(out / "report.html", comparison_page(comparison)),
     ]
 
 
-def page(comparison: Comparison) -> str:
+def comparison_page(comparison: Comparison) -> str:
     """Render the HTML page."""
     ks = _doublings(comparison.ks[-1])
     return render_page(
@@ -42,7 +42,7 @@ def page(comparison: Comparison) -> str:
         tables=tables,
         missing=MISSING,
         percent=percent,
-        headline=headline(comparison),
+        headline=comparison_headline(comparison),
         mean_reward=mean_reward,
         rewarded=tables.rewarded(comparison),
         charts=_charts(comparison),
@@ -56,7 +56,7 @@ def page(comparison: Comparison) -> str:
     )
 
 
-def headline(comparison: Comparison) -> str:
+def comparison_headline(comparison: Comparison) -> str:
     """Say what the page compares."""
     runs, benchmarks = len(comparison.runs), comparison.columns[:-1]
     what = benchmarks[0] if len(benchmarks) == 1 else f"{len(benchmarks)} benchmarks"

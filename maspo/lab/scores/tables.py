@@ -42,20 +42,20 @@ def published_caption(comparison: Comparison) -> str:
     )
 
 
-def number(figure: Figure, *, signed: bool = False) -> str:
+def figure_text(figure: Figure, *, signed: bool = False) -> str:
     """Write a figure; a difference with its sign and a true minus."""
     return points(figure.value, 1) if signed else f"{100 * figure.value:.1f}"
 
 
-def interval(figure: Figure, *, signed: bool = False) -> str:
+def figure_interval(figure: Figure, *, signed: bool = False) -> str:
     """Write the interval of a figure in brackets; nothing where it has none."""
-    return formatting.interval(figure.low, figure.high, signed=signed)
+    return formatting.interval_text(figure.low, figure.high, signed=signed)
 
 
 # --- Markdown ----------------------------------------------------------------------------------
 
 
-def markdown(comparison: Comparison) -> str:
+def comparison_markdown(comparison: Comparison) -> str:
     """Write the whole comparison as Markdown."""
     parts = ["# Evaluation", caption(comparison), _grid(comparison, comparison.rows)]
     parts += ["\n".join(f"- {_plain(note)}" for note in comparison.notes)]
@@ -77,8 +77,10 @@ def _grid(comparison: Comparison, rows: Sequence[TableRow], *, signed: bool = Fa
     def cell(pair: tuple[Figure, Figure] | None) -> str:
         if pair is None:
             return MISSING
-        values = [f"**{number(f)}**" if f.best else number(f, signed=signed) for f in pair]
-        ranges = [interval(f, signed=signed) for f in pair]
+        values = [
+            f"**{figure_text(f)}**" if f.best else figure_text(f, signed=signed) for f in pair
+        ]
+        ranges = [figure_interval(f, signed=signed) for f in pair]
         return " / ".join(values) + ("<br>" + " / ".join(ranges) if all(ranges) else "")
 
     lines = [["Run", *(["k"] if several else []), *map(_plain, comparison.columns)]]
@@ -100,7 +102,7 @@ def _details(comparison: Comparison) -> str:
             _plain(one.benchmark),
             _plain(one.label),
             str(one.problems),
-            f"{number(one.maj)} {interval(one.maj)}".strip(),
+            f"{figure_text(one.maj)} {figure_interval(one.maj)}".strip(),
             f"{one.mean_tokens:.0f}",
             percent(one.truncated, 1),
             outcomes(one.outcomes.items()),
@@ -175,8 +177,8 @@ def latex(comparison: Comparison) -> str:
 
 def _tex_row(row: TableRow, several: bool) -> str:
     def figure(one: Figure) -> str:
-        value = rf"\textbf{{{number(one)}}}" if one.best else number(one)
-        span = interval(one)
+        value = rf"\textbf{{{figure_text(one)}}}" if one.best else figure_text(one)
+        span = figure_interval(one)
         return value + (rf" {{\scriptsize {span}}}" if span else "")
 
     pairs = (("--", "--") if pair is None else map(figure, pair) for pair in row.cells)

@@ -26,7 +26,7 @@ from sympy import (
 )
 from sympy.core.relational import Relational
 
-from maspo.rewards.layer.reading import Reading, parse, read_answer, split
+from maspo.rewards.layer.reading import Reading, parse_latex, read_answer, split
 from maspo.rewards.layer.units import Unit, read_unit
 from maspo.rewards.layer.values import HUNDRED, close, is_number, number, slack, unwrapped
 from maspo.rewards.reading import read
@@ -370,7 +370,7 @@ def _as_set(text: str) -> Any:
         ):
             if not piece.strip():
                 continue
-            value = parse(_MEMBER.sub("", piece))
+            value = parse_latex(_MEMBER.sub("", piece))
             if isinstance(value, (Relational, And, Or, Ne)) and not isinstance(value, Eq):
                 letters |= set(map(str, value.free_symbols))
                 try:

@@ -240,8 +240,8 @@ class Reading:
     def value(self) -> Any:
         """What math-verify's parser makes of it without its unit; None where it does not parse."""
         text, _unit, bare = self.measured
-        found = parse(self.text) if bare else None
-        return _imaginary(parse(text) if found is None else found)
+        found = parse_latex(self.text) if bare else None
+        return _imaginary(parse_latex(text) if found is None else found)
 
     @property
     def unreadable(self) -> bool:
@@ -266,7 +266,7 @@ class Reading:
     @cached_property
     def number(self) -> Any:
         """What math-verify's parser makes of it with single letters behind it taken as a unit."""
-        return _imaginary(parse(self.measured[0]))
+        return _imaginary(parse_latex(self.measured[0]))
 
 
 def _imaginary(value: Any) -> Any:
@@ -318,7 +318,7 @@ def _approximations(text: str) -> str:
     left, right = (part.strip() for part in parts)
     if not left:
         return right
-    exact, rounded = (number(unwrapped(parse(_measured(side)[0]))) for side in (left, right))
+    exact, rounded = (number(unwrapped(parse_latex(_measured(side)[0]))) for side in (left, right))
     if exact is None or rounded is None:
         return f"{left} = {right}"
     return left if close(exact, rounded, _ROUGHLY * abs(fraction(exact))) else f"{left} = {right}"
@@ -414,7 +414,7 @@ def split(text: str, separators: str) -> list[str]:
 
 
 @lru_cache(maxsize=4096)
-def parse(latex: str) -> Any:
+def parse_latex(latex: str) -> Any:
     """Parse LaTeX as math-verify does, all of it or not at all."""
     if not latex.strip():
         return None

@@ -65,7 +65,7 @@ def unshare(root: bool) -> None:
         raise OSError("there are no namespaces here")
     user, group = os.getuid(), os.getgid()
     flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
-    check(libc.unshare(flags if root else flags | CLONE_NEWUSER))
+    check_result(libc.unshare(flags if root else flags | CLONE_NEWUSER))
     if not root:  # keep the numbers of user and group, or nothing could be written
         maps = {"uid_map": f"{user} {user} 1", "gid_map": f"{group} {group} 1"}
         for name, text in {"setgroups": "deny", **maps}.items():
@@ -108,11 +108,11 @@ def enter(job: dict) -> None:
         mount(f"/dev/{name}", f"{root}/dev/{name}", None, MS_BIND)
     os.mkdir(f"{root}/tmp", 0o777)
     attributes = (ctypes.c_uint64 * 4)(MOUNT_ATTR_RDONLY, 0, 0, 0)
-    check(libc.syscall(MOUNT_SETATTR, AT_FDCWD, root.encode(), AT_RECURSIVE, attributes, 32))
+    check_result(libc.syscall(MOUNT_SETATTR, AT_FDCWD, root.encode(), AT_RECURSIVE, attributes, 32))
     mount("tmpfs", f"{root}/tmp", "tmpfs", MS_NOSUID | MS_NODEV, f"size={job['size']},mode=777")
     os.chdir(root)
-    check(libc.syscall(PIVOT_ROOT[platform.machine()], b".", b"."))
-    check(libc.umount2(b".", MNT_DETACH))  # the old one, which lies on top
+    check_result(libc.syscall(PIVOT_ROOT[platform.machine()], b".", b"."))
+    check_result(libc.umount2(b".", MNT_DETACH))  # the old one, which lies on top
     os.chdir("/tmp")
 
 
@@ -121,10 +121,10 @@ def mount(
 ) -> None:
     """Call mount(2); OSError where it fails."""
     texts = [None if text is None else os.fsencode(text) for text in (source, target, kind)]
-    check(libc.mount(*texts, ctypes.c_ulong(flags), data.encode()))
+    check_result(libc.mount(*texts, ctypes.c_ulong(flags), data.encode()))
 
 
-def check(result: int) -> None:
+def check_result(result: int) -> None:
     """Raise OSError where a call of the C library failed."""
     if result:
         error = ctypes.get_errno()

@@ -36,7 +36,7 @@ class Program:
                 found[name] = ["module", value.__name__]
                 continue
             try:
-                found[name] = ["value", encode(value, self.number)]
+                found[name] = ["value", to_wire(value, self.number)]
             except Exception:  # a container of itself, for instance
                 continue
         self.channel.send(found)
@@ -45,11 +45,11 @@ class Program:
         """Answer one question: `[what, object, arguments, keywords]`."""
         what, place, args, kwargs = self.channel.receive()
         try:
-            args = [decode(one, self.objects.get) for one in args]
-            kwargs = {name: decode(one, self.objects.get) for name, one in kwargs.items()}
+            args = [from_wire(one, self.objects.get) for one in args]
+            kwargs = {name: from_wire(one, self.objects.get) for name, one in kwargs.items()}
             found = QUESTIONS[what](self.objects[place], *args, **kwargs)
-            after = [encode(one, self.number) for one in args] if what == "call" else []
-            reply = ["value", encode(found, self.number), after]
+            after = [to_wire(one, self.number) for one in args] if what == "call" else []
+            reply = ["value", to_wire(found, self.number), after]
         except Exception as error:
             kinds = [kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "builtins"]
             reply = ["raised", kinds, str(error)[:1000]]

@@ -19,8 +19,6 @@ from typing import IO, Any
 
 from maspo.errors import RunError
 
-UNREADABLE = 97
-"""Exit code of a program that is no Python (see `program.py`)."""
 GRACE = 10.0
 """Seconds over its time after which a process that should have killed its child is killed itself."""
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "TMPDIR": "/tmp", "LANG": "C.UTF-8"}

@@ -17,7 +17,7 @@ import os
 import sys
 
 
-class Program:
+class RemoteProgram:
     """The other side."""
 
     def __init__(self, channel) -> None:
@@ -33,7 +33,7 @@ class Program:
             if name in sys.stdlib_module_names:
                 found[name] = importlib.import_module(name)
             elif kind == "value":
-                found[name] = decode(value, self.remote)
+                found[name] = from_wire(value, self.remote)
             elif value.partition(".")[0] in sys.stdlib_module_names:
                 found[name] = importlib.import_module(value)
         return found
@@ -45,16 +45,16 @@ class Program:
     def ask(self, what, number, *args, **kwargs):
         """Have the program do something, and return what comes of it or raise as it did."""
         self.asked += 1
-        numbers = [encode(one, self.number) for one in args]
-        named = {name: encode(one, self.number) for name, one in kwargs.items()}
+        numbers = [to_wire(one, self.number) for one in args]
+        named = {name: to_wire(one, self.number) for name, one in kwargs.items()}
         self.channel.send([what, number, numbers, named])
         kind, value, rest = self.channel.receive()
         if kind == "raised":
             known = [getattr(builtins, name, None) for name in value]
             raise error_of([one for one in known if isinstance(one, type)], rest)
         for before, after in zip(args, rest, strict=False):
-            replace(before, decode(after, self.remote))
-        return decode(value, self.remote)
+            replace(before, from_wire(after, self.remote))
+        return from_wire(value, self.remote)
 
     def number(self, value):
         """Return the number of an object that came from the program; others cannot go there."""
@@ -120,9 +120,9 @@ def replace(before, after) -> None:
         before.update(after)
 
 
-def verdict(job) -> str:
+def run_tests(job) -> str:
     """Run the tests, and functions among them called `test...`, and say how they ended."""
-    program = Program(Channel(job["calls"]))
+    program = RemoteProgram(Channel(job["calls"]))
     try:
         code = compile(job["tests"], "<tests>", "exec")
     except (SyntaxError, ValueError) as error:
@@ -147,7 +147,7 @@ def main() -> None:
     """Write the verdict."""
     with os.fdopen(int(sys.argv[1])) as file:
         job = json.load(file)
-    found = verdict(job)
+    found = run_tests(job)
     os.write(job["verdict"], found.encode("utf-8", "backslashreplace"))
 
 

@@ -39,7 +39,7 @@ class Channel:
             raise Closed(repr(error)) from None
 
 
-def encode(value: Any, other: Any) -> Any:
+def to_wire(value: Any, other: Any) -> Any:
     """Encode a value; `other(value)` returns the number that stands for one that is no plain value."""
     if value is None or isinstance(value, bool):
         return value
@@ -52,16 +52,16 @@ def encode(value: Any, other: Any) -> Any:
     if isinstance(value, bytes | bytearray):
         return [type(value).__name__ if type(value) is bytearray else "bytes", value.hex()]
     if isinstance(value, dict):
-        pairs = [[encode(k, other), encode(v, other)] for k, v in value.items()]
+        pairs = [[to_wire(k, other), to_wire(v, other)] for k, v in value.items()]
         return ["dict", pairs]
     for kind in (list, tuple, set, frozenset):
         if isinstance(value, kind):
-            return [kind.__name__, [encode(item, other) for item in value]]
+            return [kind.__name__, [to_wire(item, other) for item in value]]
     return ["other", other(value)]
 
 
-def decode(value: Any, other: Any) -> Any:
-    """Decode what `encode` made; `other(number)` returns what a number stands for."""
+def from_wire(value: Any, other: Any) -> Any:
+    """Decode what `to_wire` made; `other(number)` returns what a number stands for."""
     if not isinstance(value, list):
         return value
     kind, *rest = value
@@ -73,10 +73,10 @@ def decode(value: Any, other: Any) -> Any:
         found = bytes.fromhex(rest[0])
         return bytearray(found) if kind == "bytearray" else found
     if kind == "dict":
-        return {decode(k, other): decode(v, other) for k, v in rest[0]}
+        return {from_wire(k, other): from_wire(v, other) for k, v in rest[0]}
     if kind in ("list", "tuple", "set", "frozenset"):
         make = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}[kind]
-        return make(decode(item, other) for item in rest[0])
+        return make(from_wire(item, other) for item in rest[0])
     if kind == "other":
         return other(rest[0])
     raise Closed(f"no value: {kind!r:.40}")
