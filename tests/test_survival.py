@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 import torch
@@ -150,6 +151,17 @@ def test_the_samples_of_an_update_that_was_left_out_are_written_down(tmp_path):
     assert [row["finite"] for row in rows] == sorted(row["finite"] for row in rows)
 
 
+def test_a_model_that_cannot_be_sampled_from_ends_the_run_in_one_sentence(tmp_path):
+    trainer = make(tmp_path)
+
+    def spoil(module, inputs, output):
+        return output * float("nan")
+
+    trainer.model.get_output_embeddings().register_forward_hook(spoil)
+    with pytest.raises(RunError, match=r"stopped at step 0: sampling failed: .* are not finite"):
+        trainer.train()
+
+
 def test_an_infinite_reward_is_refused_with_a_sample(tmp_path):
     def mine(completions, **_):
         return [float("inf")] * len(completions)
@@ -178,6 +190,9 @@ class MyStop(Exception):
             lambda count: (_ for _ in ()).throw(ConnectionError("the judge is away")),
             ConnectionError,
         ),
+        (lambda count: (_ for _ in ()).throw(URLError("no route to the judge")), URLError),
+        # As numpy raises where it is told to; sampling stops with the same for another reason.
+        (lambda count: (_ for _ in ()).throw(FloatingPointError("overflow")), FloatingPointError),
     ],
 )
 def test_what_a_reward_function_raises_keeps_its_type_and_gets_a_sample(tmp_path, returned, kind):

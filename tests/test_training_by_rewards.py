@@ -37,6 +37,21 @@ def length(completions, **kwargs):
 
 def broken(completions, **kwargs):
     raise ZeroDivisionError("no luck")
+
+
+class Away(OSError):
+    """As requests, httpx and urllib make their errors of the network."""
+
+
+def away(completions, **kwargs):
+    raise Away(111, "the judge is away")
+
+
+def closed(completions, trainer_state, **kwargs):
+    """Fails in training alone, with what the system also says of a file that cannot be written."""
+    if trainer_state is not None:
+        raise PermissionError(13, "the judge wants a key")
+    return [0.0 for _ in completions]
 '''
 SMALL = [
     "training.rollouts=2", "training.updates_per_rollout=2", "training.micro_batch=8",
@@ -70,6 +85,17 @@ FUNCTIONS = [
     {"source": "mine.py:digits"},
     {"kind": "math", "weight": 2.0},
 ]
+
+
+def command(*words):
+    """Run the command line in a process of its own."""
+    environment = {
+        "HF_HUB_OFFLINE": "1", "COLUMNS": "200", "PYTHONPATH": str(Path(maspo.__file__).parents[1]),
+    }  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-m", "maspo", *map(str, words)],
+        capture_output=True, text=True, check=False, env=os.environ | environment,
+    )  # fmt: skip
 
 
 def train(path, *settings, out):
@@ -150,14 +176,27 @@ def test_a_function_that_breaks_is_named(tmp_path):
 
 
 @needs_trl
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [
+        ("away", "Away: [Errno 111] the judge is away"),
+        ("closed", "PermissionError: [Errno 13] the judge wants a key"),
+    ],
+)
+def test_an_error_of_the_system_in_a_function_is_not_said_of_the_run_folder(tmp_path, name, last):
+    path = recipe(tmp_path, SUMS, [{"source": f"mine.py:{name}"}])
+    small = [word for setting in SMALL for word in ("--set", setting)]
+    done = command("train", path, *small, "--out", tmp_path / "run")
+    assert done.returncode == 1 and "cannot be written" not in done.stderr
+    said = done.stderr.strip().splitlines()
+    assert f"raised by the reward function {name}" in said
+    assert any(line.endswith(last) for line in said)
+
+
+@needs_trl
 def test_the_command_says_what_it_imports_before_it_does(tmp_path):
     path = recipe(tmp_path, SUMS, [{"kind": "math"}, {"source": "mine.py:absent"}])
-    done = subprocess.run(
-        [sys.executable, "-m", "maspo", "train", str(path), "--out", str(tmp_path / "run")],
-        capture_output=True, text=True, check=False,
-        env=os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "200",
-                          "PYTHONPATH": str(Path(maspo.__file__).parents[1])},
-    )  # fmt: skip
+    done = command("train", path, "--out", tmp_path / "run")
     assert f"imports    {tmp_path}/mine.py:absent, when the run starts" in done.stdout
     assert done.returncode == 2 and "cannot be used: absent is not there in" in done.stderr
     assert not (tmp_path / "run").exists()

@@ -5,6 +5,7 @@ log-probabilities, widened to float64 because TRL's fused head rounds to float32
 differ from the current ones by up to 1.5. The last test compares whole runs, weights and all.
 """
 
+import pickle
 import warnings
 
 import pytest
@@ -266,6 +267,38 @@ def test_one_update_per_rollout_is_called_inert(tmp_path):
 def test_settings_without_effect_are_refused(tmp_path, settings, message):
     with pytest.raises(maspo.InputError, match=message):
         MASPOConfig(output_dir=str(tmp_path), bf16=False, use_cpu=True, **settings)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_setting_of_trls_own_losses_is_refused_at_its_default_too(tmp_path, name):
+    given = getattr(trl.GRPOConfig(output_dir=str(tmp_path), bf16=False, use_cpu=True), name)
+    given = 0.3 if given is None else given
+    with pytest.raises(maspo.InputError, match=f"{name} belongs to TRL's own losses"):
+        MASPOConfig(output_dir=str(tmp_path), bf16=False, use_cpu=True, **{name: given})
+    made = MASPOConfig(output_dir=str(tmp_path), bf16=False, use_cpu=True)
+    assert getattr(made, name) is None
+    assert getattr(pickle.loads(pickle.dumps(made)), name) is None
+    assert made.to_dict()[name] is None
+
+
+def test_scripts_may_parse_the_configuration(tmp_path):
+    """As TRL's own scripts do, from the command line and from a YAML file."""
+    words = ["--output_dir", str(tmp_path), "--bf16", "false", "--use_cpu", "true"]
+    parser = trl.TrlParser(MASPOConfig)
+    (found,) = parser.parse_args_and_config(words)
+    assert found.objective == maspo.MASPO() and found.updates_per_rollout == 4
+    (found,) = parser.parse_args_and_config(
+        [*words, "--objective", "dr_grpo", "--updates_per_rollout", "8"]
+    )
+    assert found.objective == maspo.make_objective("dr_grpo") and found.updates_per_rollout == 8
+    assert (found.loss_type, found.scale_rewards) == ("dr_grpo", "none")
+    (tmp_path / "args.yaml").write_text("objective: sapo\nscale_rewards: batch\n")
+    (found,) = trl.TrlParser(MASPOConfig).parse_args_and_config(
+        [*words, "--config", str(tmp_path / "args.yaml")]
+    )
+    assert (found.objective, found.scale_rewards) == (maspo.SAPO(), "batch")
+    with pytest.raises(maspo.InputError, match="epsilon belongs to TRL's own losses"):
+        trl.TrlParser(MASPOConfig).parse_args_and_config([*words, "--epsilon", "0.2"])
 
 
 def test_where_a_setting_of_trl_is_said_to_be_there_is_one():

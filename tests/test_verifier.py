@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from math_verify import parse, verify
 
-from maspo.errors import InputError
+from maspo.errors import InputError, RunError
 from maspo.rewards import Gold, MathReward, Outcome, Verifier
 from maspo.rewards.extract import compare_numbers, isolate_answer
 from maspo.rewards.reading import parse_isolated, read
@@ -337,6 +337,15 @@ def test_a_dead_server_is_replaced():
             if b"maspo.rewards.server" in Path(f"/proc/{child}/cmdline").read_bytes():
                 os.killpg(child, signal.SIGKILL)
         assert one.verify([r"\boxed{2x}"], ["x+x"])[0].outcome is Outcome.CORRECT
+
+
+def test_a_server_that_cannot_live_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with (
+        Verifier(workers=1) as one,
+        pytest.raises(RunError, match=r"^the verifier's process died twice, [^\n]*$"),
+    ):
+        one.verify([r"\boxed{x}"], ["y"])
 
 
 def test_a_closed_verifier_says_so():

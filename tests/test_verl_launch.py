@@ -207,6 +207,15 @@ def test_the_reward_judges_one_response_with_the_same_keys_for_each():
     assert empty == {"score": 0.0, "acc": 0.0, "pred": "", "outcome": "unparsable"}
 
 
+def test_an_error_of_a_users_function_keeps_its_type(tmp_path):
+    text = "def away(**_):\n    raise ConnectionRefusedError(111, 'the judge is away')\n"
+    (tmp_path / "mine.py").write_text(text)
+    functions = [{"source": f"{tmp_path}/mine.py:away"}]
+    with pytest.raises(ConnectionRefusedError, match="the judge is away") as caught:
+        compute_score("x", "4", "4", functions=functions)
+    assert caught.value.__notes__ == ["raised by the reward function away"]
+
+
 def test_rows_in_verls_schema(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     prompt = ({"role": "user", "content": "2+2"},)
@@ -246,6 +255,20 @@ def test_data_of_a_recipe(tmp_path):
     assert written == {tmp_path / "train.parquet": 40, tmp_path / "test.parquet": 7}
     with pytest.raises(InputError, match="takes 32 prompts, but there are only 8 problems"):
         write_problems(load_recipe("quickstart", ["data.limit=8"]), tmp_path / "other")
+
+
+@pytest.mark.parametrize("place", ["data", "evaluation.data"])
+def test_a_prompt_that_ends_with_the_assistant_is_refused_before_a_file_is_written(tmp_path, place):
+    turns = [{"role": "user", "content": "1+1"}, {"role": "assistant", "content": "It is"}]
+    rows = [{"prompt": turns[:1], "answer": "2"}, {"prompt": turns, "answer": "2", "id": "p7"}]
+    source = tmp_path / "rows.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = [
+        "rollout.prompts=2", "training.micro_batch=4", f"{place}.source={source}", f"{place}.split=null",
+    ]  # fmt: skip
+    with pytest.raises(InputError, match=r"prompt of problem .* ends with a turn of the assistant"):
+        write_problems(load_recipe("quickstart", settings), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,10 @@ def _train(recipe: Recipe, folder: RunFolder, engine: InProcessEngine, strict: b
         say(stopped.sentence)
         raise
     except OSError as error:
-        raise unwritable(error, folder.path) from error
+        failed = unwritable(error, folder.path)
+        if failed is None:
+            raise
+        raise failed from error
     say(f"\nrun folder {path}, report {path / 'report.html'}")
 
 
@@ -212,10 +215,14 @@ def choose_folder(out: str | None, name: str) -> RunFolder:
     return RunFolder(Path(out))
 
 
-def unwritable(error: OSError, folder: Path) -> Exception:
-    """Say in one sentence that a disk is full or a folder closed; other errors are ours, and stay."""
-    if error.errno not in WRITE_ERRORS:
-        return error
+def unwritable(error: OSError, folder: Path) -> RunError | None:
+    """Say in one sentence that a disk is full or a folder closed; None for other errors.
+
+    None also for what a reward function raised, which has a note that says so: those may be about any
+    file or any server.
+    """
+    if error.errno not in WRITE_ERRORS or hasattr(error, "__notes__"):
+        return None
     return RunError(
         f"{error.filename or folder} cannot be written: {error.strerror}; what is on file is whole, and "
         "the same command goes on when that is mended"

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from maspo.errors import InputError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
@@ -16,3 +18,12 @@ class Problem:
     by it reads it (see `maspo.rewards.KINDS`); None where the data set has none."""
     columns: Mapping[str, Any] = field(default_factory=dict)
     """The columns of its row, as JSON, for reward functions; empty unless they were asked for."""
+
+
+def check_last_turn(problem: Problem) -> None:
+    """Raise InputError where the last message is the model's own, which no engine would go on with."""
+    if problem.prompt[-1]["role"] == "assistant":
+        raise InputError(
+            f"the prompt of problem {problem.id!r} ends with a turn of the assistant; end it with what "
+            "the user says"
+        )

@@ -266,7 +266,7 @@ def refuse_owned(supported: Supported, settings: Iterable[tuple[str, Any, Any]],
 
     Args:
         supported: whose settings they are.
-        settings: name, value and default of each.
+        settings: name, value, and the value where nothing was given, of each.
         cure: where its like is set, as `on the objective`.
     """
     for name, value, default in settings:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from transformers import PreTrainedTokenizerBase
 
-from maspo.data.problems import Problem
+from maspo.data.problems import Problem, check_last_turn
 from maspo.errors import InputError
 from maspo.models.load import ModelLimits
 from maspo.sampling.interface import Sample, SampleKey
@@ -25,11 +25,7 @@ def prompt_tokens(
     Training, its limit of prompt lengths and every evaluation ask what this returns. Raises InputError
     where the template refuses the messages, or the last of them is the model's own.
     """
-    if problem.prompt[-1]["role"] == "assistant":
-        raise InputError(
-            f"the prompt of problem {problem.id!r} ends with a turn of the assistant; end it with what "
-            "the user says"
-        )
+    check_last_turn(problem)
     try:
         written = tokenizer.apply_chat_template(
             list(problem.prompt),

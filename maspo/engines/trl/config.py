@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trl import GRPOConfig
 
@@ -29,6 +29,11 @@ SCALE_REWARDS = {"group": "group", "center": "none", "batch": "batch"}
 
 DEFAULT_UPDATES = 4
 
+if TYPE_CHECKING:
+    GivenObjective = Objective
+else:  # what TrlParser makes of a word on the command line or in a YAML file
+    GivenObjective = as_objective
+
 
 @dataclass
 class MASPOConfig(GRPOConfig):
@@ -37,18 +42,19 @@ class MASPOConfig(GRPOConfig):
     `loss_type` selects the normaliser alone: dapo, bnpo, grpo, luspo or dr_grpo. Where it, or
     `advantages` and `scale_rewards`, are left out, they are those that the objective's method has,
     and TRL's defaults for a method that has none. The settings of TRL's own losses (`epsilon`,
-    `delta`, ...) are refused; they are fields of the objective.
-    Raises InputError for these, and under `strict` for a set-up in which no gate can act.
+    `delta`, ...) are fields of the objective: here they are None, and any other value is refused,
+    TRL's default too. Raises InputError for these, and under `strict` for a set-up in which no gate
+    can act.
     """
 
-    objective: Objective = field(default_factory=MASPO)
+    objective: GivenObjective = field(default_factory=MASPO)
     """What to optimise, for example `maspo.MASPO(alpha=0.5)`, or a name in `maspo.OBJECTIVES`."""
 
     loss_type: str | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
     """The normaliser, by TRL's name; without it the one of `objective.reduction`, or TRL's default."""
 
-    scale_rewards: str | bool | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
-    """As in TRL; without it what `advantages` needs, or TRL's default."""
+    scale_rewards: str | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    """As in TRL, booleans included; without it what `advantages` needs, or TRL's default."""
 
     updates_per_rollout: int | None = None
     """Optimizer steps on each generation batch; sets `steps_per_generation`. Without it and without
@@ -84,6 +90,17 @@ class MASPOConfig(GRPOConfig):
 
     strict: bool = False
     """Refuse what is otherwise only warned of."""
+
+    # The settings of TRL's own losses that have a default there. Nothing follows them here, and None,
+    # which `to_dict` and pickles keep, is told from TRL's default where that was given.
+    epsilon: float | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    importance_sampling_level: str | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    sapo_temperature_pos: float | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    sapo_temperature_neg: float | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    vespo_k_pos: float | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    vespo_lambda_pos: float | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    vespo_k_neg: float | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    vespo_lambda_neg: float | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __post_init__(self) -> None:
         """Check what TRL cannot know of, then let it check the rest."""
@@ -121,7 +138,7 @@ class MASPOConfig(GRPOConfig):
 
     def _refuse_settings_without_effect(self) -> None:
         for name, ours in FIELDS.items():
-            setting = (name, getattr(self, name), default_of(GRPOConfig, name))
+            setting = (name, getattr(self, name), None)
             refuse_owned(SUPPORTED, [setting], f"on the objective, where it is {ours}")
         if self.loss_type not in (*LOSS_TYPES.values(), "bnpo"):
             cure = (

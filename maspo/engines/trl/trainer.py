@@ -91,7 +91,9 @@ class MASPOTrainer(ResumableTrainer):
         self._gate_logs = {"train": GateLog(), "eval": GateLog()}
         with reference_is(model):
             super().__init__(model, reward_funcs, args, *rest, **kwargs)
+        # TRL's surrogate with its clip open, which multiplies what we give it by the ratio of each token.
         self.epsilon_low = self.epsilon_high = math.inf
+        self.importance_sampling_level = "token"
         self._past = self._keep_past(args)
         self._saving = ComputeSaving(self)
         self._guard = NonfiniteGuard(self)
@@ -158,11 +160,8 @@ class MASPOTrainer(ResumableTrainer):
 
     def _make_rollout(self, inputs: Any) -> Batch:
         rollout = RolloutPass(self._saving.old_policy_may_wait and self.model.training)
-        try:
-            with self._handing_over(rollout):
-                output: Any = super()._generate_and_score_completions(inputs)
-        except FloatingPointError as error:
-            self._guard.give_up(f"sampling failed: {error}")
+        with self._handing_over(rollout):
+            output: Any = super()._generate_and_score_completions(inputs)
         if rollout.old_policy_waits:
             del output["old_per_token_logps"]  # as where TRL has none
         name = self.args.advantages
@@ -197,7 +196,10 @@ class MASPOTrainer(ResumableTrainer):
             ) as model,
             self._dist.summon_full_params(self.model_wrapped, recurse=False),
         ):
-            return complete_rows(model, prompt_ids, self.generation_config)
+            try:
+                return complete_rows(model, prompt_ids, self.generation_config)
+            except FloatingPointError as error:
+                self._guard.give_up(f"sampling failed: {error}")
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, *rest: Any) -> Tensor:
         try:

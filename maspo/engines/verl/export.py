@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from maspo.data import Problem
+from maspo.data.problems import check_last_turn
 from maspo.engines.verl.reward import PROBLEM, problem_text
 from maspo.errors import InputError
 from maspo.recipes.schema import Recipe
@@ -16,7 +17,8 @@ from maspo.recipes.schema import Recipe
 def write_problems(recipe: Recipe, folder: Path) -> dict[Path, int]:
     """Write train.parquet and test.parquet, the recipe's problems, and give the number in each.
 
-    Raises InputError where either exists, and where a rollout takes more problems than there are.
+    Raises InputError, before it writes, where a rollout takes more problems than there are and for a
+    prompt that ends with the assistant's turn, and where either file exists.
     """
     training, held_out = recipe.problems()
     if recipe.evaluation is None:  # verl wants a file, though nothing is evaluated
@@ -27,6 +29,8 @@ def write_problems(recipe: Recipe, folder: Path) -> dict[Path, int]:
     found, asked = len(problems["train"]), recipe.rollout.prompts
     if found < asked:
         raise InputError(f"a rollout takes {asked} prompts, but there are only {found} problems")
+    for problem in (*training, *held_out):
+        check_last_turn(problem)
     written = {}
     for name, section in parts.items():
         path = folder / f"{name}.parquet"
