@@ -10,7 +10,7 @@ from trl import GRPOConfig
 
 from maspo.core.advantages import ADVANTAGES, ROLLOUT_ADVANTAGES
 from maspo.core.objective import Objective
-from maspo.engines.engine import default_of, refuse_owned
+from maspo.engines.supported import default_of, refuse_owned
 from maspo.engines.trl.names import FIELDS, SUPPORTED
 from maspo.errors import InputError, unknown
 from maspo.objectives import MASPO, OBJECTIVES, as_objective

@@ -1,6 +1,6 @@
 """TRL's words that we rely on; importing this does not import TRL."""
 
-from maspo.engines.engine import Supported
+from maspo.engines.supported import Supported
 
 SUPPORTED = Supported(title="TRL", package="trl", window=">=1.16,<1.17")
 """The versions that the contract tests ran on."""

@@ -16,7 +16,7 @@ from maspo.core.apply import Applied, apply_objective
 from maspo.core.batch import MAX_LOG_RATIO, TokenBatch
 from maspo.core.diagnostics import Mean, mean_over
 from maspo.core.objective import Objective
-from maspo.engines.engine import default_of, refuse_owned
+from maspo.engines.supported import default_of, refuse_owned
 from maspo.engines.verl.limits import check_coupling, check_objective
 from maspo.engines.verl.names import (
     OWNED_BY_THE_OBJECTIVE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from maspo.core.advantages import ADVANTAGES, ROLLOUT_ADVANTAGES
-from maspo.engines.engine import Supported
+from maspo.engines.supported import Supported
 from maspo.errors import InputError, unknown
 
 SUPPORTED = Supported(title="verl", package="verl", window="==0.9.1")
