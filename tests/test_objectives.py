@@ -420,7 +420,12 @@ def test_an_objective_prints_what_it_changes():
 
 
 def test_the_outline_names_the_cap_as_a_side():
-    assert maspo.DualClip().outline()["side"] == "A (ρ - 1) > 0, and A < 0 with ρ > 3"
+    assert maspo.DualClip().outline().side == "A (ρ - 1) > 0, and A < 0 with ρ > 3"
+
+
+def test_the_outline_follows_the_fields():
+    found = maspo.FIPO(shape="sech2", two_sided=True, cap=None, level="sequence").outline()
+    assert (found.level, found.gate, found.side) == ("sequence", "sech2, times f", "both")
 
 
 def test_advice_of_the_release_is_given():

@@ -32,10 +32,10 @@ def objectives_table() -> str:
     columns = "name", "ratio level", "radius", "gate", "side", "mass-aware", "sign-asymmetric"
     rows = [(*columns, "extra inputs", "source"), ("---",) * 9]
     for name, kind in OBJECTIVES.items():
-        words = kind().outline()
+        outline = kind().outline()
         yes = ["yes" if flag else "" for flag in (kind.mass_aware, kind.sign_asymmetric)]
         source = f"[{kind.arxiv}](https://arxiv.org/abs/{kind.arxiv})"
-        shape = words["level"], kind.radius, words["gate"], words["side"]
+        shape = outline.level, kind.radius, outline.gate, outline.side
         cells = (f"`{name}`", *shape, *yes, ", ".join(kind.inputs), source)
         rows.append(tuple(cell.replace("|", "\\|") for cell in cells))
     return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)

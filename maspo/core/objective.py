@@ -57,6 +57,22 @@ class Terms:
         return replace(self, weights=weights, surrogate=surrogate, offsets=offsets)
 
 
+ADVANTAGE_SIDE = "A (ρ - 1) > 0"
+"""The side to which the advantage asks the ratio to move."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outline:
+    """What becomes of a token's weight as its ratio leaves 1, in a few words, for tables."""
+
+    level: str = "token"
+    """Whose ratio: of the token, or of its sequence."""
+    gate: str = "none"
+    """What becomes of the weight."""
+    side: str = "both"
+    """Where: on both sides of 1, or on `ADVANTAGE_SIDE`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Objective(ABC):
     """A policy objective: a value whose fields are its hyperparameters.
@@ -72,12 +88,6 @@ class Objective(ABC):
     """Where the method was published."""
     radius: ClassVar[str]
     """What bounds the ratio, in a few words."""
-    gate_form: ClassVar[str] = "none"
-    """What becomes of the weight as the ratio leaves 1, in a word or two."""
-    gate_side: ClassVar[str] = "both"
-    """Where: both, or where A (ρ - 1) > 0, the side that the advantage asks for."""
-    ratio_level: ClassVar[str] = "token"
-    """Whose ratio: of the token, or of its sequence."""
     mass_aware: ClassVar[bool] = False
     """Whether the weight depends on the probability of the token besides its ratio."""
     sign_asymmetric: ClassVar[bool] = False
@@ -150,9 +160,15 @@ class Objective(ABC):
             keep = prepared(batch.mask & ~dropped, batch.log_probs)
         return terms.only(keep)
 
-    def outline(self) -> dict[str, str]:
-        """Give ratio level, gate and side in words, for tables."""
-        return in_words(self.ratio_level, self.gate_form, self.gate_side, self.cap)
+    def form(self) -> Outline:
+        """Return the outline of the method's own equation, without the steadying fields."""
+        return Outline()
+
+    def outline(self) -> Outline:
+        """Return the outline; the cap is a side of its own."""
+        form = self.form()
+        beyond = f", and A < 0 with ρ > {self.cap:g}" if self.cap else ""
+        return replace(form, side=form.side + beyond)
 
     def advice(self, parameters: int | None = None) -> list[str]:
         """Say what is known to go wrong with these settings, for a model of so many parameters."""
@@ -182,10 +198,10 @@ class GatedObjective(Objective):
         choices=("token", "sequence"),
     )
 
-    def outline(self) -> dict[str, str]:
-        """Give ratio level, gate and side in words, for tables."""
-        side = "both" if self.two_sided else "A (ρ - 1) > 0"
-        return in_words(self.level, self.shape, side, self.cap)
+    def form(self) -> Outline:
+        """See the base class: the fields say it."""
+        side = "both" if self.two_sided else ADVANTAGE_SIDE
+        return Outline(level=self.level, gate=self.shape, side=side)
 
     @abstractmethod
     def width(self, batch: TokenBatch) -> Tokens:
@@ -242,12 +258,6 @@ class SequenceObjective(Objective):
         terms = super().terms(whole)
         offsets = terms.slopes(whole.advantages) - terms.weights * batch.advantages
         return replace(terms, offsets=offsets)
-
-
-def in_words(level: str, gate: str, side: str, cap: float | None) -> dict[str, str]:
-    """Name ratio level, gate and side; the cap is a side of its own."""
-    beyond = f", and A < 0 with ρ > {cap:g}" if cap else ""
-    return {"level": level, "gate": gate, "side": side + beyond}
 
 
 def capped(terms: Terms, batch: TokenBatch, cap: float, soft: bool) -> Terms:

@@ -130,7 +130,6 @@ def describe_objective(objective: Objective) -> dict[str, Any]:
 __all__ = [
     "ASPO",
     "BAPO",
-    "BUILT_IN",
     "CEGPPO",
     "CISPO",
     "CPPO",
@@ -175,7 +174,5 @@ __all__ = [
     "MASPOSequence",
     "ReinforcePP",
     "SAPOOneSided",
-    "as_objective",
-    "describe_objective",
     "make_objective",
 ]

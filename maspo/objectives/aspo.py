@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from maspo.core.batch import TokenBatch
-from maspo.core.objective import Objective, Terms
+from maspo.core.objective import ADVANTAGE_SIDE, Objective, Outline, Terms
 from maspo.core.select import choose, only, pick
 from maspo.core.settings import setting
 
@@ -35,8 +35,6 @@ class ASPO(Objective):
     title: ClassVar[str] = "ASPO"
     arxiv: ClassVar[str] = "2510.06062"
     radius: ClassVar[str] = "ε by entropy"
-    gate_form: ClassVar[str] = "hard, 1/ρ with A > 0"
-    gate_side: ClassVar[str] = "A (ρ - 1) > 0"
     sign_asymmetric: ClassVar[bool] = True
     inputs: ClassVar[tuple[str, ...]] = ("entropies",)
 
@@ -57,6 +55,10 @@ class ASPO(Objective):
     weight_cap: float | None = setting(
         3.0, "w_max", "greatest weight, for both signs; none: no bound", low=1, optional=True
     )
+
+    def form(self) -> Outline:
+        """See the base class."""
+        return Outline(gate="hard, 1/ρ with A > 0", side=ADVANTAGE_SIDE)
 
     def token_terms(self, batch: TokenBatch) -> Terms:
         """See the class."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from maspo.core.batch import TokenBatch
-from maspo.core.objective import Objective, Terms
+from maspo.core.objective import ADVANTAGE_SIDE, Objective, Outline, Terms
 from maspo.core.select import choose, only
 from maspo.core.settings import override, setting
 from maspo.errors import InputError
@@ -41,8 +41,6 @@ class BAPO(Objective):
     title: ClassVar[str] = "BAPO"
     arxiv: ClassVar[str] = "2510.18927"
     radius: ClassVar[str] = "bounds searched for the balance of the batch"
-    gate_form: ClassVar[str] = "hard"
-    gate_side: ClassVar[str] = "A (ρ - 1) > 0"
     mass_aware: ClassVar[bool] = True
     sign_asymmetric: ClassVar[bool] = True
     couples_batch: ClassVar[bool] = True
@@ -62,6 +60,10 @@ class BAPO(Objective):
     lower_step: float = setting(0.02, "δ₂", "step of c_low", low=0, open_low=True)
     first: str = setting("upper", "first", "the bound that moves first", choices=("upper", "lower"))
     by_mass: bool = setting(True, "π_old", "weigh each token by π_old in the sums")
+
+    def form(self) -> Outline:
+        """See the base class."""
+        return Outline(gate="hard", side=ADVANTAGE_SIDE)
 
     def __post_init__(self) -> None:
         """Raise InputError for ranges that run backwards or overlap."""

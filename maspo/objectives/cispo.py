@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from maspo.core.batch import TokenBatch
-from maspo.core.objective import LogProbObjective
+from maspo.core.objective import LogProbObjective, Outline
 from maspo.core.settings import setting
 from maspo.core.shapes import Tokens
 
@@ -28,7 +28,6 @@ class CISPO(LogProbObjective):
     title: ClassVar[str] = "CISPO"
     arxiv: ClassVar[str] = "2506.13585"
     radius: ClassVar[str] = "constant ε"
-    gate_form: ClassVar[str] = "constant"
 
     epsilon_low: float | None = setting(
         None,
@@ -39,6 +38,10 @@ class CISPO(LogProbObjective):
         optional=True,
     )
     epsilon_high: float = setting(4.0, "ε_high", "how far above 1 the weight may rise", low=0)
+
+    def form(self) -> Outline:
+        """See the base class."""
+        return Outline(gate="constant")
 
     def weight(self, batch: TokenBatch) -> Tokens:
         """Give the clipped ratio, `[batch, time]`."""

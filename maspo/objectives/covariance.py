@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from maspo.core.batch import TokenBatch
-from maspo.core.objective import Objective, Terms
+from maspo.core.objective import Objective, Outline, Terms
 from maspo.core.select import only
 from maspo.core.settings import override, setting
 from maspo.objectives.grpo import GRPO
@@ -126,7 +126,6 @@ class KLCov(Objective):
     title: ClassVar[str] = "KL-Cov"
     arxiv: ClassVar[str] = "2505.22617"
     radius: ClassVar[str] = "none; β on the share r of highest covariance"
-    gate_form: ClassVar[str] = "penalty β |log ρ|"
     couples_batch: ClassVar[bool] = True
     needs_dead_rows: ClassVar[bool] = True
 
@@ -135,6 +134,10 @@ class KLCov(Objective):
         open_low=True,
     )  # fmt: skip
     beta: float = setting(1.0, "β", "strength of the pull, per nat of |log ρ|; 0: none", low=0)
+
+    def form(self) -> Outline:
+        """See the base class."""
+        return Outline(gate="penalty β |log ρ|")
 
     def select(self, batch: TokenBatch) -> Tensor:
         """Mark the tokens that are pulled back, bool `[batch, time]`."""

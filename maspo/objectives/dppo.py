@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 
 from maspo.core.batch import TokenBatch
-from maspo.core.objective import LogProbObjective
+from maspo.core.objective import ADVANTAGE_SIDE, LogProbObjective, Outline
 from maspo.core.select import only
 from maspo.core.settings import setting
 from maspo.core.shapes import Tokens
@@ -27,14 +27,16 @@ class DPPO(LogProbObjective):
 
     arxiv: ClassVar[str] = "2602.04879"
     reduction: ClassVar[str] = "seq-mean-token-sum-norm"
-    gate_form: ClassVar[str] = "hard"
-    gate_side: ClassVar[str] = "A (ρ - 1) > 0"
     mass_aware: ClassVar[bool] = True
 
     # `cap` acts with A < 0 alone; this bound holds for both signs.
     weight_cap: float | None = setting(
         20.0, "w_max", "greatest weight, for both signs; none: no bound", low=1, optional=True
     )
+
+    def form(self) -> Outline:
+        """See the base class."""
+        return Outline(gate="hard", side=ADVANTAGE_SIDE)
 
     @abstractmethod
     def divergence(self, batch: TokenBatch) -> Tokens:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from maspo.core.batch import TokenBatch
-from maspo.core.objective import Objective, Terms
+from maspo.core.objective import Objective, Outline, Terms
 from maspo.core.settings import setting
 
 
@@ -26,11 +26,14 @@ class DRO(Objective):
     title: ClassVar[str] = "DRO"
     arxiv: ClassVar[str] = "2405.19107"
     radius: ClassVar[str] = "none"
-    gate_form: ClassVar[str] = "pull to π_old"
     needs_dead_rows: ClassVar[bool] = True
     when_unstable: ClassVar[str] = "raise beta"
 
     beta: float = setting(0.05, "β", "pull per unit of log ρ; 0: none", low=0)
+
+    def form(self) -> Outline:
+        """See the base class."""
+        return Outline(gate="pull to π_old")
 
     def token_terms(self, batch: TokenBatch) -> Terms:
         """See the class."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from maspo.core.batch import TokenBatch
-from maspo.core.objective import Objective, Terms
+from maspo.core.objective import Objective, Outline, Terms
 from maspo.core.settings import setting
 
 
@@ -28,13 +28,16 @@ class DRPO(Objective):
     title: ClassVar[str] = "DRPO"
     arxiv: ClassVar[str] = "2606.09821"
     radius: ClassVar[str] = "|π - π_old| = ε"
-    gate_form: ClassVar[str] = "linear, negative beyond"
     mass_aware: ClassVar[bool] = True
     when_unstable: ClassVar[str] = "lower epsilon"
 
     epsilon: float = setting(
         12.5, "ε", "distance of π from π_old at which the weight is 0", low=0, open_low=True
     )
+
+    def form(self) -> Outline:
+        """See the base class."""
+        return Outline(gate="linear, negative beyond")
 
     def token_terms(self, batch: TokenBatch) -> Terms:
         """See the class."""

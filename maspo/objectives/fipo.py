@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from maspo.core.batch import TokenBatch
-from maspo.core.objective import Terms
+from maspo.core.objective import Outline, Terms
 from maspo.core.select import choose, only
 from maspo.core.settings import override, setting
 from maspo.core.shapes import Tokens
@@ -36,7 +36,6 @@ class FIPO(GRPO):
     title: ClassVar[str] = "FIPO"
     arxiv: ClassVar[str] = "2603.19835"
     radius: ClassVar[str] = "constant ε, times the drift of the suffix"
-    gate_form: ClassVar[str] = "hard, times f"
     sign_asymmetric: ClassVar[bool] = True
 
     epsilon_high: float = override(GRPO, "epsilon_high", 0.28)
@@ -53,6 +52,10 @@ class FIPO(GRPO):
         low=1,
         optional=True,
     )
+
+    def form(self) -> Outline:
+        """See the base class."""
+        return replace(super().form(), gate=f"{self.shape}, times f")
 
     def token_terms(self, batch: TokenBatch) -> Terms:
         """See the class."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from maspo.core.batch import TokenBatch
-from maspo.core.objective import SequenceObjective, Terms
+from maspo.core.objective import ADVANTAGE_SIDE, Outline, SequenceObjective, Terms
 from maspo.core.select import choose, only
 from maspo.core.settings import setting
 
@@ -33,9 +33,6 @@ class GMPO(SequenceObjective):
     title: ClassVar[str] = "GMPO"
     arxiv: ClassVar[str] = "2507.20673"
     radius: ClassVar[str] = "constant ε on log ρ, inside the sequence's mean"
-    gate_form: ClassVar[str] = "hard"
-    gate_side: ClassVar[str] = "A (ρ - 1) > 0"
-    ratio_level: ClassVar[str] = "sequence"
     reduction: ClassVar[str] = "seq-mean-token-mean"
 
     epsilon_low: float = setting(
@@ -44,6 +41,10 @@ class GMPO(SequenceObjective):
     epsilon_high: float = setting(
         0.4, "ε_high", "how far above 0 log ρ of a token keeps its gradient, in nats, A >= 0", low=0
     )
+
+    def form(self) -> Outline:
+        """See the base class."""
+        return Outline(level="sequence", gate="hard", side=ADVANTAGE_SIDE)
 
     def token_terms(self, batch: TokenBatch) -> Terms:
         """See the class."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from maspo.core.batch import TokenBatch
-from maspo.core.objective import LogProbObjective
+from maspo.core.objective import LogProbObjective, Outline
 from maspo.core.shapes import Tokens
 
 
@@ -26,10 +26,13 @@ class GPG(LogProbObjective):
     title: ClassVar[str] = "GPG"
     arxiv: ClassVar[str] = "2504.02546"
     radius: ClassVar[str] = "none"
-    gate_side: ClassVar[str] = "none"
     advantages: ClassVar[str] = "gpg"
     reduction: ClassVar[str] = "seq-mean-token-mean"
     when_unstable: ClassVar[str] = "take one update per rollout: nothing here corrects for more"
+
+    def form(self) -> Outline:
+        """See the base class."""
+        return Outline(side="none")
 
     def weight(self, batch: TokenBatch) -> Tokens:
         """Give 1, `[batch, time]`."""

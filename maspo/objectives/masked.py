@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from maspo.core.batch import TokenBatch
-from maspo.core.objective import Objective, Terms
+from maspo.core.objective import ADVANTAGE_SIDE, Objective, Outline, Terms
 from maspo.core.select import only
 from maspo.core.settings import setting
 from maspo.core.shapes import Mask
@@ -23,7 +23,9 @@ class MaskedObjective(Objective):
     Weight of a token: w = ρ where it is kept, else 0. A mask is constant: no gradient runs through it.
     """
 
-    gate_form: ClassVar[str] = "hard"
+    def form(self) -> Outline:
+        """See the base class."""
+        return Outline(gate="hard")
 
     @abstractmethod
     def keeps(self, batch: TokenBatch) -> Mask:
@@ -118,7 +120,6 @@ class CPPO(MaskedObjective):
     title: ClassVar[str] = "CPPO"
     arxiv: ClassVar[str] = "2606.10968"
     radius: ClassVar[str] = "|π - π_old| ≤ δ, less what the prefix spent"
-    gate_side: ClassVar[str] = "A (ρ - 1) > 0"
     mass_aware: ClassVar[bool] = True
 
     delta: float = setting(
@@ -130,6 +131,10 @@ class CPPO(MaskedObjective):
     budget: float = setting(
         0.02, "b_min", "least mean distance that the prefix may have, a probability", low=0, high=1
     )
+
+    def form(self) -> Outline:
+        """See the base class."""
+        return Outline(gate="hard", side=ADVANTAGE_SIDE)
 
     def keeps(self, batch: TokenBatch) -> Mask:
         """Return the tokens that move back, and those that their budget allows."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from maspo.core.batch import TokenBatch
-from maspo.core.objective import LogProbObjective, Terms
+from maspo.core.objective import LogProbObjective, Outline, Terms
 from maspo.core.select import pick
 from maspo.core.settings import setting
 from maspo.core.shapes import Tokens
@@ -39,8 +39,6 @@ class VESPO(LogProbObjective):
     title: ClassVar[str] = "VESPO"
     arxiv: ClassVar[str] = "2602.10693"
     radius: ClassVar[str] = "k and λ by sign of A"
-    gate_form: ClassVar[str] = "gamma"
-    ratio_level: ClassVar[str] = "sequence (product)"
     sign_asymmetric: ClassVar[bool] = True
 
     k_pos: float = setting(
@@ -51,6 +49,10 @@ class VESPO(LogProbObjective):
         3.0, "k⁻", "power of W with A < 0; 0: sequences that became rare keep their weight", low=0
     )
     lambda_neg: float = setting(2.0, "λ⁻", "decay per unit of W with A < 0", low=1e-4)
+
+    def form(self) -> Outline:
+        """See the base class."""
+        return Outline(level="sequence (product)", gate="gamma")
 
     def log_sequence_ratio(self, batch: TokenBatch) -> Tensor:
         """Give log W, `[batch, 1]`, held at ± `max_log_ratio`."""

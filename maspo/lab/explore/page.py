@@ -86,7 +86,7 @@ def _entry(name: str, kind: type[Objective], sheet: table.Sheet) -> dict[str, An
         "about": about,
         "equation": equation,
         "more": more,
-        "sequence": kind().outline()["level"] != "token",
+        "sequence": kind().outline().level != "token",
         "inert": sheet.inert,
         "dials": [
             {
