@@ -58,6 +58,7 @@ __all__ = [
     "LUSPO",
     "MASPO",
     "OBJECTIVES",
+    "REAL",
     "REDUCTIONS",
     "RLOO",
     "ROLLOUT_MODES",

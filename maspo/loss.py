@@ -16,7 +16,7 @@ from maspo.core.kl import KL
 from maspo.core.objective import Objective
 from maspo.core.reduction import DEFAULT_REDUCTION, reduce_tokens
 from maspo.core.select import only
-from maspo.core.shapes import AnyMask, Scalar, Tokens, TokensOrRows
+from maspo.core.shapes import AnyMask, Groups, Scalar, Tokens, TokensOrRows
 from maspo.errors import InputError
 from maspo.objectives import as_objective
 
@@ -48,6 +48,7 @@ def policy_loss(
     ref_log_probs: Tokens | None = None,
     kl: KL | None = None,
     entropies: Tokens | None = None,
+    groups: Groups | None = None,
     sum_over_processes: Callable[[Tensor], Tensor] | None = None,
     diagnostics: bool = True,
 ) -> PolicyLoss:
@@ -72,6 +73,8 @@ def policy_loss(
         ref_log_probs: `[batch, time]`, log π_ref of the policy that `kl` pulls back to.
         kl: a penalty such as `maspo.KL(coef=0.04)`, added to the loss of every token.
         entropies: `[batch, time]` in nats, for the objectives that use them.
+        groups: `[batch]`, int, the same for all answers to a prompt, for the objectives that use them;
+            each group whole.
         sum_over_processes: adds up a tensor over all processes, for the objectives that couple the
             batch (`couples_batch`) where each process holds a part of it. Such an objective calls
             it once a loss, on every process.
@@ -89,7 +92,7 @@ def policy_loss(
     if reduction is None:
         reduction = objective.reduction or DEFAULT_REDUCTION
     batch = TokenBatch.clean(
-        log_probs, old_log_probs, advantages, mask, entropies, sum_over_processes
+        log_probs, old_log_probs, advantages, mask, entropies, sum_over_processes, groups
     )
     check_inputs(batch, log_probs, old_log_probs, mask, ref_log_probs)
     applied = apply_objective(objective, batch, rollout_weights)

@@ -148,6 +148,8 @@ ROWS = [
     named("drpo", oracle_token.drpo, ("bounded",), epsilon=0.05),
     coupled("cppo", oracle_sequence.cppo),
     coupled("cppo", oracle_sequence.cppo, delta=0.03, last_weight=0.3, budget=0.004),
+    coupled("real", oracle_sequence.real, ("inert", "bounded", "scales")),
+    coupled("real", oracle_sequence.real, ("inert", "bounded", "scales"), tau=0.1),
     coupled("fipo", oracle_sequence.fipo, ("bounded",)),
     coupled(
         "fipo", oracle_sequence.fipo, ("bounded",),

@@ -6,7 +6,7 @@ all J, stop-gradients respected; for J that belong to a sequence, of |o| J, its 
 """
 
 from fractions import Fraction
-from math import exp
+from math import exp, log
 
 from oracle import maspo, maspo_width, ppo
 
@@ -177,6 +177,27 @@ def kl_cov(batch, fraction=2e-3, beta=1.0):
             i += 1
         found.append(row)
     return [row for row in found if row]
+
+
+def real(batch, groups, tau=0.5):
+    """The two logarithms of each group, and their derivatives by the score of each response."""
+    found = []
+    for number, tokens in zip(groups, batch, strict=True):
+        if not tokens:
+            continue
+        group = [other for g, other in zip(groups, batch, strict=True) if g == number and other]
+        loss, slope = 0.0, 0.0
+        for sign in (-1, 1):
+            labelled = [other for other in group if sign * mean(a for _, _, a in other) > 0]
+            sums = [
+                exp(-sign * mean(l - l_old for l, l_old, _ in other) / tau) for other in labelled
+            ]
+            loss += log(1 + sum(sums))
+            if any(other is tokens for other in labelled):
+                own = exp(-sign * mean(l - l_old for l, l_old, _ in tokens) / tau)
+                slope = sign * len(group) * own / (1 + sum(sums)) / tau
+        found.append([(-loss, slope)] * len(tokens))
+    return found
 
 
 def percentile(values, share):

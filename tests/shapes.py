@@ -31,6 +31,7 @@ def main():
     """Call everything as documented, then wrongly."""
     new, old, advantages, mask = batch()
     others = {"entropies": torch.rand(new.shape), "rollout_weights": torch.rand(new.shape)}
+    others["groups"] = torch.tensor([0, 0, 1, 1])
     for name in maspo.OBJECTIVES:
         for each in (advantages, advantages[:, None].expand_as(new)):
             for bools in (mask, mask.long()):

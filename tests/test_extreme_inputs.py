@@ -37,7 +37,7 @@ def batches(draw):
     }
     dtype = draw(st.sampled_from(FLOATS))
     given_ = {name: torch.where(mask, x, rubbish).to(dtype) for name, x in values.items()}
-    return given_ | {"mask": mask}
+    return given_ | {"mask": mask, "groups": torch.arange(rows) // 2}
 
 
 def loss_and_gradient(name, batch):

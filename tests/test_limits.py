@@ -3,7 +3,7 @@
 import pytest
 import torch
 from cases import ROWS, label
-from test_objectives import entropies_for, loss_and_grad, random_batch
+from test_objectives import entropies_for, groups_for, loss_and_grad, random_batch
 
 from maspo import make_objective
 
@@ -55,11 +55,14 @@ def test_gspo_and_its_token_form_agree_on_one_advantage_a_sequence():
 @pytest.mark.parametrize("row", ROWS, ids=label)
 def test_the_order_of_the_rows_changes_nothing(row):
     batch = random_batch(7)
-    order = torch.tensor([4, 2, 5, 0, 3, 1])
+    order, mask = torch.tensor([4, 2, 5, 0, 3, 1]), batch[3]
     given = {"entropies": entropies_for(batch[0])}
     _, grad = loss_and_grad(row.objective, *batch, **given)
     _, moved = loss_and_grad(
-        row.objective, *(x[order] for x in batch), entropies=given["entropies"][order]
+        row.objective,
+        *(x[order] for x in batch),
+        entropies=given["entropies"][order],
+        groups=groups_for(mask)[order],
     )
     close(moved, grad[order], rtol=1e-10)
 

@@ -54,6 +54,11 @@ def entropies_for(log_probs):
     return (torch.randint(0, 48, log_probs.shape, generator=g) / 16).to(log_probs.dtype)
 
 
+def groups_for(log_probs):
+    """Put every other row into one group."""
+    return torch.arange(len(log_probs)) % 2
+
+
 def by_oracle(row, log_probs, old, advantages, mask):
     """Yield (b, t, J, slope) of every token, J and slope from the oracle."""
     if row.whole:
@@ -77,7 +82,9 @@ def by_oracle_of_batches(row, log_probs, old, advantages, mask):
     if advantages.dim() == 1:
         advantages = advantages[:, None].expand_as(log_probs)
     tokens = torch.stack([log_probs, old, advantages], dim=2)
-    found = row.token([x[m].tolist() for x, m in zip(tokens, mask, strict=True)], **row.settings)
+    more = {"groups": groups_for(mask).tolist()} if "groups" in row.objective.inputs else {}
+    batch = [x[m].tolist() for x, m in zip(tokens, mask, strict=True)]
+    found = row.token(batch, **more, **row.settings)
     places = mask.nonzero().tolist()
     for place, result in zip(places, (x for row in found for x in row), strict=True):
         yield *place, *result
@@ -86,6 +93,7 @@ def by_oracle_of_batches(row, log_probs, old, advantages, mask):
 def loss_and_grad(objective, log_probs, old, advantages, mask, **more):
     """Run `policy_loss` and return it with the gradient by `log_probs`."""
     more.setdefault("entropies", entropies_for(log_probs))
+    more.setdefault("groups", groups_for(log_probs))
     more.setdefault("reduction", "token-mean")
     log_probs = log_probs.clone().requires_grad_()
     result = maspo.policy_loss(log_probs, old, advantages, mask, objective=objective, **more)
@@ -282,9 +290,10 @@ def test_a_token_beyond_the_cap_loses_its_weight_or_keeps_that_of_the_cap(name, 
 
 
 @pytest.mark.parametrize("name", [n for n, kind in maspo.OBJECTIVES.items() if kind.inputs])
-def test_missing_entropies_are_an_error_that_names_them(name):
+def test_missing_inputs_are_an_error_that_names_them(name):
     ones = torch.ones(2, 3)
-    with pytest.raises(maspo.InputError, match="needs entropies, and none were given"):
+    (lacking,) = maspo.OBJECTIVES[name].inputs
+    with pytest.raises(maspo.InputError, match=f"needs {lacking}, and none were given"):
         maspo.policy_loss(-ones, -ones, ones[:, 0], ones, objective=name)
 
 
@@ -383,6 +392,8 @@ def test_bad_shapes_are_refused():
         maspo.policy_loss(ones[0], ones[0], ones[0], ones[0], objective="grpo")
     with pytest.raises(ValueError, match=r"advantages must be \[2, 3\], not \[3\]"):
         maspo.policy_loss(ones, ones, torch.ones(3), ones, objective="grpo")
+    with pytest.raises(ValueError, match=r"groups must be \[2\], not \[3\]"):
+        maspo.policy_loss(ones, ones, ones[:, 0], ones, objective="real", groups=torch.arange(3))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_objectives import each_row, entropies_for, random_batch
+from test_objectives import each_row, entropies_for, groups_for, random_batch
 
 from maspo.core import select
 from maspo.core.apply import apply_objective
@@ -77,7 +77,12 @@ def test_the_branch_of_gpus_gives_the_same_bits(row, dtype, monkeypatch):
     for branch in (False, True):
         monkeypatch.setattr(select, "by_kernel", lambda x, branch=branch: branch)
         batch = TokenBatch.clean(
-            log_probs, old, advantages, mask, entropies=entropies_for(log_probs)
+            log_probs,
+            old,
+            advantages,
+            mask,
+            entropies=entropies_for(log_probs),
+            groups=groups_for(log_probs),
         )
         applied = apply_objective(row.objective, batch)
         totals = torch.stack(

@@ -200,6 +200,7 @@ def test_dead_rows_may_be_left_out_where_an_objective_says_so(name):
         maspo.policy_loss(
             leaf, old[rows], advantages[rows], mask[rows], denominator=1.0, reduction="token-mean",
             objective=maspo.make_objective(name, **more), entropies=entropies[rows],
+            groups=torch.arange(6)[rows] // 3,
         ).loss.backward()  # fmt: skip
         return leaf.grad
 

@@ -117,6 +117,7 @@ DEFAULTS = {
     "ipo": {"epsilon": 0.3, "weight_cap": 1e4},  # prime-rl's documentation
     "icepop": {"low": 0.2, "high": 5.0},  # prime-rl
     "cppo": {"delta": 0.15, "last_weight": 0.8, "budget": 0.02},  # arXiv:2606.10968
+    "real": {"tau": 0.5},  # arXiv:2602.05630
     "drpo": {"epsilon": 12.5},  # arXiv:2606.09821
     "fipo": PPOS
     | {"epsilon_high": 0.28, "cap": 10.0, "half_life": 32.0}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from maspo.core import select
 from maspo.core.select import only, only_, prepared
-from maspo.core.shapes import Mask, Tokens
+from maspo.core.shapes import Groups, Mask, Tokens
 
 MAX_LOG_RATIO = 20.0
 """|log ratio| beyond which a token counts as broken: its ratio is held there, and its gradient is 0."""
@@ -24,9 +24,9 @@ MAX_LOG_PROB = 1e5
 class TokenBatch:
     """The inputs of an objective: detached, finite, float32 or wider, and 0 wherever `mask` is false.
 
-    All tensors are `[batch, time]`; log-probabilities are natural logarithms of the probability of
-    the sampled token. Make one with `TokenBatch.clean`, which establishes what is promised here;
-    what is `given_` is as the caller has it.
+    Tensors are `[batch, time]` unless they say otherwise; log-probabilities are natural logarithms
+    of the probability of the sampled token. Make one with `TokenBatch.clean`, which establishes what
+    is promised here; what is `given_` is as the caller has it.
     """
 
     log_probs: Tokens
@@ -39,6 +39,8 @@ class TokenBatch:
     """Bool; true on response tokens."""
     given_entropies: Tokens | None = None
     """What `entropies` is made of, likewise."""
+    groups: Groups | None = None
+    """`[batch]`, int: sequences with the same number answer the same prompt; none: not known."""
     max_log_ratio: float = MAX_LOG_RATIO
     """|log ratio| at which the ratio is held."""
     sum_over_processes: Callable[[Tensor], Tensor] | None = None
@@ -53,8 +55,9 @@ class TokenBatch:
         mask: Tensor,
         entropies: Tensor | None = None,
         sum_over_processes: Callable[[Tensor], Tensor] | None = None,
+        groups: Tensor | None = None,
     ) -> TokenBatch:
-        """Detach, widen and mask the inputs; `advantages` may be `[batch]`.
+        """Detach, widen and mask the inputs; `advantages` may be `[batch]`, `groups` is.
 
         Masked slots may hold anything, NaN and infinity included. Raises ValueError where shapes
         do not agree.
@@ -75,6 +78,8 @@ class TokenBatch:
             if tensor is not None and tensor.shape != log_probs.shape:
                 expected = list(log_probs.shape)
                 raise ValueError(f"{name} must be {expected}, not {list(tensor.shape)}")
+        if groups is not None and groups.shape != log_probs.shape[:1]:
+            raise ValueError(f"groups must be {[len(log_probs)]}, not {list(groups.shape)}")
         kept = prepared(mask, log_probs)
         batch = cls(
             log_probs=finite(log_probs, kept),
@@ -82,6 +87,7 @@ class TokenBatch:
             advantages=only(advantages, kept),
             mask=mask,
             given_entropies=entropies,
+            groups=groups,
             sum_over_processes=sum_over_processes,
         )
         vars(batch)["kept"] = kept  # made already

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 if TYPE_CHECKING or "jaxtyping" in sys.modules:
-    from jaxtyping import Bool, Float, Num, Shaped
+    from jaxtyping import Bool, Float, Int, Num, Shaped
 
     Tokens = Float[Tensor, "batch time"]
     """A number of each token."""
     TokensOrRows = Num[Tensor, "batch time"] | Num[Tensor, " batch"]
     """A number of each token, or one of each sequence."""
+    Groups = Int[Tensor, " batch"]
+    """Which group of each sequence: those of one prompt have one number."""
     Mask = Bool[Tensor, "batch time"]
     """Which tokens are the response's."""
     AnyMask = Shaped[Tensor, "batch time"]
@@ -33,5 +35,5 @@ if TYPE_CHECKING or "jaxtyping" in sys.modules:
     Advantages = Float[Tensor, "prompts samples"]
     """The advantage of each completion."""
 else:
-    Tokens = TokensOrRows = Mask = AnyMask = Scalar = AnyScalar = Tensor
+    Tokens = TokensOrRows = Groups = Mask = AnyMask = Scalar = AnyScalar = Tensor
     Rewards = Scored = Advantages = Tensor

@@ -37,6 +37,7 @@ from maspo.objectives.masked import CPPO, IPO, IcePop
 from maspo.objectives.maspo import MASPO
 from maspo.objectives.plugins import WithPlugins
 from maspo.objectives.presets import RLOO, DrGRPO, ReinforcePP
+from maspo.objectives.real import REAL
 from maspo.objectives.sapo import SAPO, SAPOOneSided
 from maspo.objectives.vespo import VESPO
 
@@ -86,6 +87,7 @@ BUILT_IN: dict[str, type[Objective]] = {
     "cppo": CPPO,
     "drpo": DRPO,
     "fipo": FIPO,
+    "real": REAL,
 }
 
 OBJECTIVES = WithPlugins(BUILT_IN)
@@ -149,6 +151,7 @@ __all__ = [
     "LUSPO",
     "MASPO",
     "OBJECTIVES",
+    "REAL",
     "RLOO",
     "SAPO",
     "VESPO",

@@ -11,9 +11,14 @@ INERT = (
 """Of a set-up in which it makes no difference which objective is optimised."""
 
 
+def depends_on_micro_batch(objective: Objective) -> bool:
+    """Whether weights change with the part of an update that is handed in, groups being whole."""
+    return objective.couples_batch and "groups" not in objective.inputs
+
+
 def partial_batch(objective: Objective, part: int, whole: int) -> str | None:
     """Say what a batch-coupled objective makes of `part` of the `whole` completions of an update."""
-    if not objective.couples_batch or part >= whole:
+    if not depends_on_micro_batch(objective) or part >= whole:
         return None
     return (
         f"{objective.title} weighs tokens by their place in the batch, and sees {part} of the {whole} "

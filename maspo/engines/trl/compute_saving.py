@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from maspo.engines.trl.handover import Batch
-from maspo.engines.trl.passes import ScorePass, deal, plan_passes, widths
+from maspo.engines.trl.passes import ScorePass, deal, deal_whole_groups, plan_passes, widths
+from maspo.errors import InputError
 
 TEXT = {
     "prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "advantages", "tool_mask",
@@ -75,6 +76,18 @@ class ComputeSaving:
         if self.all_rows_matter or not training:
             return torch.ones_like(rows)
         return rows & (inputs["advantages"].view(len(rows), -1) != 0).any(1)
+
+    def deal(self, buffered: list[Batch]) -> None:
+        """Deal the rows of a rollout anew: groups whole where they are needed, else by length.
+
+        Raises InputError where groups are needed and there is more than text.
+        """
+        if self.args.needs_groups:
+            if not set(buffered[0]) <= {*TEXT, "groups"}:
+                raise InputError(f"{self.args.objective.title} needs whole groups, and text alone")
+            buffered[:] = deal_whole_groups(buffered)
+        else:
+            self.deal_by_length(buffered)
 
     def deal_by_length(self, buffered: list[Batch]) -> None:
         """Deal the rows of each update to its micro-batches anew, where that changes no loss."""

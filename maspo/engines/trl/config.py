@@ -127,6 +127,12 @@ class MASPOConfig(GRPOConfig):
         if self.updates_per_rollout <= 1 and not self.staleness:
             self.complain(INERT)
         part = self.per_device_train_batch_size * self.world_size
+        if self.needs_groups and self.per_device_train_batch_size % self.num_generations:
+            raise InputError(
+                f"{self.objective.title} needs whole groups: per_device_train_batch_size "
+                f"(training.micro_batch) must be a multiple of num_generations (rollout.samples), "
+                f"{self.num_generations}, and is {self.per_device_train_batch_size}"
+            )
         partial = partial_batch(self.objective, part, part * self.gradient_accumulation_steps)
         if partial is not None:
             self.complain(partial)
@@ -177,6 +183,11 @@ class MASPOConfig(GRPOConfig):
                 f"multi_objective_aggregation={self.multi_objective_aggregation!r}"
             )
         self.scale_rewards = word
+
+    @property
+    def needs_groups(self) -> bool:
+        """Whether the objective must know which completions answer the same prompt."""
+        return "groups" in self.objective.inputs
 
     def _check_staleness(self) -> None:
         if self.staleness < 0:

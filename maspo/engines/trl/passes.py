@@ -131,10 +131,20 @@ def deal(window: Sequence[Mapping[str, Any]], live: Tensor) -> list[dict[str, An
     order = (lengths.sum(1) + live * (lengths.sum(1).amax() + 1)).argsort(
         descending=True, stable=True
     )
-    size = len(live) // len(window)
-    dealt: list[dict[str, Any]] = [{} for _ in window]
-    for key, value in window[0].items():
-        whole = torch.cat([x[key] for x in window])[order] if _has_rows(value) else None
+    return _in_order(window, order)
+
+
+def deal_whole_groups(rollout: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Deal the rows of a rollout's micro-batches anew, so that rows of one of `groups` stand together."""
+    return _in_order(rollout, torch.cat([x["groups"] for x in rollout]).argsort(stable=True))
+
+
+def _in_order(batches: Sequence[Mapping[str, Any]], order: Tensor) -> list[dict[str, Any]]:
+    """Put the rows of all batches in another order, as many into each as it had."""
+    size = len(order) // len(batches)
+    dealt: list[dict[str, Any]] = [{} for _ in batches]
+    for key, value in batches[0].items():
+        whole = torch.cat([x[key] for x in batches])[order] if _has_rows(value) else None
         for i, batch in enumerate(dealt):
             batch[key] = value if whole is None else whole[i * size : (i + 1) * size]
     return dealt

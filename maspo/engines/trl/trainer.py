@@ -118,6 +118,11 @@ class MASPOTrainer(ResumableTrainer):
     def _mode(self) -> str:
         return "train" if self.model.training else "eval"
 
+    @property
+    def _samples(self) -> int:
+        """Completions of each prompt, which stand together in a rollout."""
+        return self.num_generations if self._mode == "train" else self.num_generations_eval
+
     @contextmanager
     def _handing_over(self, one: AnyPass) -> Iterator[AnyPass]:
         self._pass = one
@@ -142,7 +147,7 @@ class MASPOTrainer(ResumableTrainer):
         inputs: Any = super()._prepare_inputs(generation_batch)
         if not (new and self.model.training and self._buffered_inputs):
             return inputs
-        self._saving.deal_by_length(self._buffered_inputs)
+        self._saving.deal(self._buffered_inputs)
         if self._old_policy_waits(self._buffered_inputs):
             self._score_old_policy(self._buffered_inputs)
         return self._buffered_inputs[self._step % self._saving.micro_batches]
@@ -164,6 +169,9 @@ class MASPOTrainer(ResumableTrainer):
             output: Any = super()._generate_and_score_completions(inputs)
         if rollout.old_policy_waits:
             del output["old_per_token_logps"]  # as where TRL has none
+        if self.args.needs_groups:
+            places = torch.arange(len(output["advantages"]), device=output["advantages"].device)
+            output["groups"] = places // self._samples
         name = self.args.advantages
         if name is not None and name not in SCALE_REWARDS:
             assert rollout.rewards is not None
@@ -227,7 +235,7 @@ class MASPOTrainer(ResumableTrainer):
 
     def _replace_advantages(self, output: Batch, name: str, rewards: Tensor) -> None:
         """Put the advantages of one of our estimators in place of TRL's, in the batch and in the log."""
-        samples: Any = self.num_generations if self._mode == "train" else self.num_generations_eval
+        samples = self._samples
         lengths = self._gather(response_mask(output).sum(1))
         advantages = rollout_advantages(name, rewards, self.reward_weights, lengths, samples)
         here = len(output["advantages"])
@@ -344,6 +352,7 @@ class MASPOTrainer(ResumableTrainer):
             response_mask(one.inputs),
             entropies,
             self._sum_over_processes,
+            one.inputs.get("groups"),
         )
         one.applied = applied = apply_objective(self.args.objective, batch)
         # TRL multiplies A' by the ratio, whose own slope already contributes the value.

@@ -18,6 +18,7 @@ from maspo.lab.formatting import rollouts_old
 from maspo.lab.formatting import updates as updates_in_words
 from maspo.lab.objective_list import Entrant, parse_entrants
 from maspo.objectives import make_objective
+from maspo.objectives.advice import depends_on_micro_batch
 from maspo.recipes import Recipe, dump_recipe, parse_recipe
 
 TUNING_SEED = 1001
@@ -343,7 +344,7 @@ def couplings(plan: Plan) -> list[str]:
     return [
         f"{entrant.label}: weighs tokens by their place in the micro-batch, which was {parts}"
         for entrant in plan.entrants
-        if changed and make_objective(**entrant.settings).couples_batch
+        if changed and depends_on_micro_batch(make_objective(**entrant.settings))
     ]
 
 
