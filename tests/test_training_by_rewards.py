@@ -10,10 +10,12 @@ from operator import itemgetter
 from pathlib import Path
 
 import pytest
-from bigram import make_bigram
+from bigram import END, SAY, build, make_bigram
 from rich.console import Console
+from test_programs import written
 
 import maspo
+from maspo.data.programs import program_problems
 from maspo.recipes import load_recipe
 
 MINE = '''
@@ -149,6 +151,33 @@ def test_code_trains_with_trl(tmp_path):
         assert row["reward"] == row["rewards/runs/mean"] == row["outcome/correct"]
         assert row["outcome/correct"] + row["outcome/wrong"] == 1
     assert any(row["grad_norm"] > 0 for row in rows)
+
+
+def inside(block):
+    """Return what stands in a fenced block."""
+    return block.removeprefix("```python\n").removesuffix("```")
+
+
+@needs_trl
+def test_the_recipe_of_code_trains_with_trl(tmp_path):
+    """As it ships, but small, and with a model that writes the program of one problem or another."""
+    problems = program_problems(8, seed=0, split="train")
+    programs = sorted({inside(written(one.prompt[-1]["content"])) for one in problems})
+    following = {SAY: ["```python\n"], "```python\n": programs, "```": [END]}
+    following |= {program: ["```"] for program in programs}
+    tokens = [END, SAY, "<unknown>", "```python\n", *programs, "```"]
+    for part in build(tokens, following, "{{ messages[-1]['content'] }}{{ '<say>' }}"):
+        part.save_pretrained(tmp_path / "model")
+    words = ["reward.time_limit=30", "rollout.prompts=8", "data.limit=8", "evaluation.data.limit=4"]
+    words.append(f"model.source={tmp_path / 'model'}")
+    run = train("code", *words, out=tmp_path / "run")
+    rows = lines_of(run / "metrics.jsonl")
+    found = [row for row in rows if "reward" in row]
+    for row in found:
+        assert row["reward"] == row["outcome/correct"] == 1 - row["outcome/wrong"]
+    assert any(0 < row["reward"] < 1 for row in found), "some programs are right, others wrong"
+    assert any(row["grad_norm"] > 0 for row in rows)
+    assert json.loads((run / "summary.json").read_text())["after"]["samples"] == 2
 
 
 @needs_trl

@@ -286,7 +286,7 @@ def test_verl_composes_and_checks_every_shipped_recipe(name, backend):
     from maspo.engines.verl.compose import checked_objective, compose_config, updates_per_rollout
 
     recipe = load_recipe(name)
-    small = recipe.model.source in ("embedded", "HuggingFaceTB/SmolLM2-135M-Instruct")
+    small = recipe.completions <= 256
     cluster = Cluster(gpus_per_node=1 if small else 8, backend=backend)
     config = compose_config(overrides(recipe, cluster, FOLDER))
     assert checked_objective(config) == recipe.make_objective()

@@ -10,9 +10,11 @@ from maspo.data import sources
 from maspo.data.arithmetic import arithmetic_problems
 from maspo.data.columns import apply_template, check_template, problems_from_rows
 from maspo.data.problems import Problem
+from maspo.data.programs import program_problems
 from maspo.errors import InputError
 
 _GYM = "reasoning-gym:"
+_GENERATORS = {"arithmetic": arithmetic_problems, "programs": program_problems}
 
 
 def load_problems(
@@ -29,10 +31,10 @@ def load_problems(
     r"""Load checkable problems from a generator, a local file or the hub.
 
     Args:
-        source: `arithmetic`, `reasoning-gym:<task>`, a path ending in .jsonl, .json or .parquet (a
-            folder of parquet files too), or a hub data set `owner/name` or `owner/name:config`.
+        source: `arithmetic`, `programs`, `reasoning-gym:<task>`, a path ending in .jsonl, .json or
+            .parquet (a folder of parquet files too), or a hub data set `owner/name` or `owner/name:config`.
         split: "train" (also what None means) or another split of the source; a file has none.
-        limit: the most problems to take; for the two generators the number to make, and required.
+        limit: the most problems to take; for the generators the number to make, and required.
         seed: shuffles a file or hub data set before `limit` is applied (None keeps its order);
             for the generators, which problems are drawn (None is 0).
         template: what is asked; `{problem}` stands for the problem's text. In a prompt of several
@@ -61,11 +63,10 @@ def load_problems(
         raise InputError(f"limit must be at least 1, not {limit}")
     if options and not source.startswith(_GYM):
         raise InputError(f"options have no effect on {source}: they are of reasoning-gym's tasks")
-    if source == "arithmetic":
+    if source in _GENERATORS:
         _check_no_columns(source, columns)
-        problems = arithmetic_problems(
-            _count(source, limit), seed=seed or 0, split=split or "train"
-        )
+        draw, count = _GENERATORS[source], _count(source, limit)
+        problems = draw(count, seed=seed or 0, split=split or "train")
         return [with_template(problem, template) for problem in problems]
     if source.startswith(_GYM):
         _check_no_columns(source, columns)
@@ -89,7 +90,7 @@ def _read(source: str, split: str | None) -> tuple[str, list[dict]]:
         return Path(source).stem, sources.read_file(Path(source))
     if "/" not in source or Path(source).is_file():
         raise InputError(
-            f"unknown source {source!r}; give arithmetic, reasoning-gym:<task>, "
+            f"unknown source {source!r}; give arithmetic, programs, reasoning-gym:<task>, "
             "a .jsonl, .json or .parquet file, or a hub data set owner/name"
         )
     return source, sources.read_hub(source, split or "train")

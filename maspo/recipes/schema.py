@@ -57,7 +57,7 @@ class Data(Section):
     """Which problems; see `maspo.data.load_problems`."""
 
     source: str = ARITHMETIC
-    """`arithmetic`, `reasoning-gym:<task>`, a .jsonl or .parquet file, or a hub id."""
+    """`arithmetic`, `programs`, `reasoning-gym:<task>`, a .jsonl or .parquet file, or a hub id."""
     split: str | None = None
     limit: Count | None = None
     """How many problems are taken, or made by a generator."""
