@@ -26,7 +26,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from maspo.engines.trl import MASPOTrainer
 from maspo.engines.trl.rewards import reward_functions, rows_of
-from maspo.engines.trl.training import trl_config
+from maspo.engines.trl.translate import trl_config
 from maspo.models import load_model
 from maspo.recipes import Recipe, load_recipe
 from maspo.rewards import RewardSet

@@ -7,6 +7,7 @@ import torch
 
 import maspo
 from maspo.data import arithmetic_problems
+from maspo.engines.engine import TrainingJob
 from maspo.engines.trl.training import train
 from maspo.models import load_model
 from maspo.recipes import load_recipe
@@ -40,7 +41,11 @@ def test_it_trains(name, embedded, tmp_path):
     lines = []
     problems = arithmetic_problems(8, seed=0, split="train")
     rewards = RewardSet([FunctionReward(half, "half")], [FunctionSpec(source="tests:half")])
-    done = train(recipe, model, tokenizer, problems, rewards, tmp_path, lines.append)
+    job = TrainingJob(
+        recipe=recipe, model=model, tokenizer=tokenizer, problems=problems, rewards=rewards,
+        folder=tmp_path, sink=lines.append,
+    )  # fmt: skip
+    done = train(job)
     assert done.steps == 4 and len(lines) == 4
     for line in lines:
         assert math.isfinite(line["loss"]) and 0 < line["grad_norm"] < math.inf

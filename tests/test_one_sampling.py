@@ -7,6 +7,7 @@ from architectures import ARCHITECTURES, save
 from rich.console import Console
 
 from maspo.data.arithmetic import arithmetic_problems
+from maspo.engines.engine import TrainingJob
 from maspo.engines.trl.engine import ENGINE
 from maspo.engines.trl.training import train
 from maspo.lab.console import Screen
@@ -59,9 +60,11 @@ def test_where_no_weight_moves_the_samples_stay(place, tmp_path):
     assert len({one.text for one in before}) > 24, "they are sampled at temperature 1"
     asked, lines = recipe(source, tmp_path), []
     with asked.reward.start() as rewards:
-        done = train(
-            asked, model, tokenizer, PROBLEMS, rewards, tmp_path / "checkpoints", lines.append
-        )
+        job = TrainingJob(
+            recipe=asked, model=model, tokenizer=tokenizer, problems=PROBLEMS, rewards=rewards,
+            folder=tmp_path / "checkpoints", sink=lines.append,
+        )  # fmt: skip
+        done = train(job)
     assert [line["step"] for line in lines] == [1, 2] and done.steps == 2
     assert max(line["grad_norm"] for line in lines) > 0, "there was something to learn"
     assert draw(TransformersSampler(done.model, tokenizer), PROBLEMS, SETTINGS) == before

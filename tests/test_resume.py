@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from itertools import count, pairwise
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from safetensors.torch import load_file, save_file
 import maspo
 from maspo import files
 from maspo.data import load_problems
+from maspo.engines.engine import TrainingJob
 from maspo.engines.trl import checkpoint
 from maspo.engines.trl.callbacks import CollapseWarning
 from maspo.engines.trl.training import train
@@ -74,10 +76,12 @@ def run(chosen, folder, *, resume=None, stop_after=None, **more):
     model, tokenizer = load_model("embedded")
     problems = load_problems("arithmetic", limit=chosen.data.limit)
     lines, asked = [], count(1)  # asked once a step
-    done = train(
-        chosen, model, tokenizer, problems, by(lengths), folder, lines.append, resume=resume,
-        stop=lambda: next(asked) == stop_after, **more,
+    job = TrainingJob(
+        recipe=chosen, model=model, tokenizer=tokenizer, problems=problems, rewards=by(lengths),
+        folder=folder, sink=lines.append, resume=resume, stop=lambda: next(asked) == stop_after,
+        **more,
     )  # fmt: skip
+    done = train(job)
     rows = [{k: v for k, v in line.items() if not k.endswith(CLOCKS)} for line in lines]
     return rows, {name: tensor.clone() for name, tensor in done.model.state_dict().items()}
 
@@ -139,14 +143,15 @@ def test_the_data_order_of_later_epochs_is_not_that_of_the_first(tmp_path):
 
     model, tokenizer = load_model("embedded")
     problems = load_problems("arithmetic", limit=chosen.data.limit)
-    train(chosen, model, tokenizer, problems, by(spy), tmp_path, lambda line: None)
+    job = TrainingJob(
+        recipe=chosen, model=model, tokenizer=tokenizer, problems=problems, rewards=by(spy),
+        folder=tmp_path, sink=lambda line: None,
+    )  # fmt: skip
+    train(job)
     assert len(seen) == 6 and all(one != other for one, other in pairwise(seen))
     whole, seen[:] = list(seen), []
     model, tokenizer = load_model("embedded")
-    train(
-        chosen, model, tokenizer, problems, by(spy), tmp_path, lambda line: None,
-        resume=tmp_path / "checkpoint-3",
-    )  # fmt: skip
+    train(replace(job, model=model, tokenizer=tokenizer, resume=tmp_path / "checkpoint-3"))
     assert seen == whole[3:]
 
 

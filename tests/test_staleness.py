@@ -10,8 +10,9 @@ from datasets import Dataset
 
 from maspo.core.batch import MAX_LOG_RATIO
 from maspo.engines.trl import MASPOConfig, MASPOTrainer
+from maspo.engines.trl.adapters import check_model, peft_config
 from maspo.engines.trl.past import PastPolicies, check_budget
-from maspo.engines.trl.training import check_model, peft_config, trl_config
+from maspo.engines.trl.translate import trl_config
 from maspo.engines.verl.translate import Cluster, overrides
 from maspo.errors import InputError
 from maspo.models import load_model

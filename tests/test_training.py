@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import maspo
-from maspo.engines.trl import training
+from maspo.engines.trl import translate
 from maspo.engines.trl.extras import NEEDS, OVERRIDABLE, OWNED, WITHOUT_EFFECT
-from maspo.engines.trl.training import in_bfloat16, trl_config
+from maspo.engines.trl.translate import in_bfloat16, trl_config
 from maspo.recipes import Recipe, load_recipe
 
 
@@ -55,7 +55,7 @@ def test_settings_of_trl_pass_through_unless_the_recipe_decides_them(tmp_path):
 def test_every_setting_that_a_recipe_owns_names_the_place(tmp_path, monkeypatch):
     decided = set()
     with monkeypatch.context() as spied:
-        spied.setattr(training, "refuse_extras", lambda _, names: decided.update(names))
+        spied.setattr(translate, "refuse_extras", lambda _, names: decided.update(names))
         config(tmp_path)
     assert decided <= {*OWNED, *OVERRIDABLE}
     for name, place in OWNED.items():

@@ -14,7 +14,7 @@ trl = pytest.importorskip("trl")
 from test_trl_contract import even_tokens, make  # noqa: E402
 
 from maspo.engines.trl import MASPOConfig, MASPOTrainer  # noqa: E402
-from maspo.engines.trl.training import trl_config  # noqa: E402
+from maspo.engines.trl.translate import trl_config  # noqa: E402
 
 ORACLES = {
     "group": lambda groups, lengths: oracle_axes.group(groups, epsilon=1e-4),

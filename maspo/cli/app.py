@@ -11,17 +11,7 @@ import typer
 
 from maspo.cli import compare, data, evaluate
 from maspo.cli.explore import explore
-from maspo.cli.options import (
-    Backend,
-    DryRun,
-    EngineName,
-    Gpus,
-    Nodes,
-    Overrides,
-    RecipeName,
-    RolloutEngine,
-    Submit,
-)
+from maspo.cli.options import EngineName, Overrides, RecipeName, launches
 from maspo.cli.replay import replay
 from maspo.cli.report import report
 from maspo.cli.terminal import console, quiet, say
@@ -56,6 +46,7 @@ WRITE_ERRORS = (
 
 
 @app.command()
+@launches
 def train(
     recipe: RecipeName = "quickstart",
     set_: Overrides = None,
@@ -64,25 +55,13 @@ def train(
     ] = None,
     strict: Annotated[bool, typer.Option(help="Refuse what is otherwise only warned of.")] = False,
     engine: EngineName = DEFAULT_ENGINE,
-    nodes: Nodes = None,
-    gpus_per_node: Gpus = None,
-    backend: Backend = None,
-    rollout: RolloutEngine = None,
-    submit: Submit = None,
-    dry_run: DryRun = False,
+    *,
+    launch: Launch,
 ) -> None:
     """Evaluate, train, evaluate again; without arguments the quickstart, on any computer."""
     from maspo.recipes import load_recipe, plan
 
     trainer = engine_named(engine)
-    launch = Launch(
-        nodes=nodes,
-        gpus_per_node=gpus_per_node,
-        backend=backend,
-        rollout=rollout,
-        submit=submit,
-        dry_run=dry_run,
-    )
     launch.check(trainer)
     chosen = load_recipe(recipe, set_ or [])
     launched = isinstance(trainer, LaunchedEngine)

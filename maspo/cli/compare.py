@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
+from inspect import signature
 from typing import Annotated, Any
 
 import typer
 
-from maspo.cli.options import (
-    Backend,
-    DryRun,
-    EngineName,
-    Gpus,
-    Nodes,
-    Overrides,
-    RecipeName,
-    RolloutEngine,
-    Submit,
-)
+from maspo.cli.options import EngineName, Overrides, RecipeName, launches, with_signature
 from maspo.cli.terminal import console, say
 from maspo.engines.engine import DEFAULT_ENGINE, Launch
 from maspo.errors import InputError
@@ -61,6 +51,7 @@ Out = Annotated[
 ]
 
 
+@launches
 def compare(
     recipe: RecipeName = "quickstart",
     objectives: Objectives = RIVALS,
@@ -74,12 +65,8 @@ def compare(
     set_: Overrides = None,
     out: Out = None,
     engine: EngineName = DEFAULT_ENGINE,
-    nodes: Nodes = None,
-    gpus_per_node: Gpus = None,
-    backend: Backend = None,
-    rollout: RolloutEngine = None,
-    submit: Submit = None,
-    dry_run: DryRun = False,
+    *,
+    launch: Launch,
 ) -> None:
     """Race objectives on one recipe: same start, data and seeds, only the objective differs."""
     from maspo.lab.console import Screen
@@ -98,17 +85,10 @@ def compare(
         rates=_numbers("--tune", tune, float),
         tuning_seeds=tune_seeds,
         engine=engine,
-        launch=Launch(
-            nodes=nodes,
-            gpus_per_node=gpus_per_node,
-            backend=backend,
-            rollout=rollout,
-            submit=submit,
-            dry_run=dry_run,
-        ),
+        launch=launch,
     )
     folder = RaceFolder.choose(out, chosen.name)
-    if dry_run:
+    if launch.dry_run:
         rehearse(plan, folder, Screen(console))
         return
     from maspo.lab.race.race import run_race
@@ -130,11 +110,10 @@ def ablate(**options: Any) -> None:
     compare(objectives=ABLATIONS, **options)
 
 
-_SHARED = inspect.signature(compare, eval_str=True)
-ablate.__signature__ = _SHARED.replace(  # its options are those of compare, but for the objectives
-    parameters=[p for name, p in _SHARED.parameters.items() if name != "objectives"]
+# Its options are those of compare, but for the objectives.
+with_signature(
+    ablate, [p for p in signature(compare).parameters.values() if p.name != "objectives"]
 )
-ablate.__annotations__ = {name: p.annotation for name, p in ablate.__signature__.parameters.items()}
 
 
 def _numbers(option: str, text: str | None, kind: Callable[[str], Any]) -> list[Any]:

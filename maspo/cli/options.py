@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from functools import wraps
+from inspect import Parameter, Signature, signature
+from typing import Annotated, Any
 
 import typer
 
-from maspo.engines.engine import ENGINES
+from maspo.engines.engine import ENGINES, Launch
 
 RecipeName = Annotated[str, typer.Argument(help="A YAML file, or one of `maspo recipes`.")]
 Overrides = Annotated[
@@ -17,12 +21,41 @@ Overrides = Annotated[
 ]
 ABOUT = ", or ".join(f"{name}, {ENGINES[name].about}" for name in ENGINES)
 EngineName = Annotated[str, typer.Option("--engine", help=f"What trains: {ABOUT}.")]
-Nodes = Annotated[int | None, typer.Option(help="verl: number of machines.")]
-Gpus = Annotated[int | None, typer.Option(help="verl: GPUs of each machine.")]
-Backend = Annotated[str | None, typer.Option(help="verl: fsdp, fsdp2 or megatron.")]
-RolloutEngine = Annotated[str | None, typer.Option("--rollout", help="verl: vllm or sglang.")]
-DryRun = Annotated[bool, typer.Option(help="verl: check and print the command, run nothing.")]
-Submit = Annotated[
-    str | None,
-    typer.Option(metavar="ADDRESS", help="verl: send it to a running Ray cluster as a job."),
-]
+LAUNCH_OPTIONS = {
+    "nodes": Annotated[int | None, typer.Option(help="verl: number of machines.")],
+    "gpus_per_node": Annotated[int | None, typer.Option(help="verl: GPUs of each machine.")],
+    "backend": Annotated[str | None, typer.Option(help="verl: fsdp, fsdp2 or megatron.")],
+    "rollout": Annotated[str | None, typer.Option(help="verl: vllm or sglang.")],
+    "submit": Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="verl: send it to a running Ray cluster as a job."),
+    ],
+    "dry_run": Annotated[
+        bool, typer.Option(help="verl: check and print the command, run nothing.")
+    ],
+}
+"""The options of a command that starts runs: one for each field of `Launch`."""
+
+
+def launches(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options `LAUNCH_OPTIONS` in place of `launch`, its last parameter, a keyword."""
+
+    @wraps(command)
+    def with_options(**given: Any) -> None:
+        launch = Launch(**{name: given.pop(name) for name in LAUNCH_OPTIONS})
+        command(**given, launch=launch)
+
+    kept = list(signature(command, eval_str=True).parameters.values())[:-1]
+    added = [
+        Parameter(f.name, kept[-1].kind, default=f.default, annotation=LAUNCH_OPTIONS[f.name])
+        for f in fields(Launch)
+    ]
+    return with_signature(with_options, [*kept, *added])
+
+
+def with_signature(command: Callable[..., None], parameters: Sequence[Parameter]) -> Any:
+    """Have `command` show these parameters; typer reads its options from them."""
+    shown: Any = command
+    shown.__signature__ = Signature(parameters)
+    shown.__annotations__ = {one.name: one.annotation for one in parameters}
+    return shown

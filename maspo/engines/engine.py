@@ -110,6 +110,37 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainingJob:
+    """What an engine in this process is asked to train."""
+
+    recipe: Recipe
+    model: Any
+    """A loaded model, which is trained in place; adapters are put on it by the recipe."""
+    tokenizer: Any
+    problems: Sequence[Problem]
+    """What is trained on."""
+    rewards: RewardSet
+    """Score the completions."""
+    folder: Path
+    """Of the checkpoints, which are written where the recipe asks for them."""
+    sink: Sink
+    """Gets every logged line of metrics, with `step` and `seconds` since the start."""
+    strict: bool = False
+    """Refuse what is otherwise only warned of."""
+    resume: Path | None = None
+    """The checkpoint to go on from."""
+    stop: Callable[[], bool] = lambda: False
+    """Asked after every step; once true in any process, a checkpoint ends training."""
+    tokens: TokenSink | None = None
+    """Gets every micro-batch of training."""
+    look: Look | None = None
+    """Is called, in every process, before training, after every so many rollouts and when training is
+    finished; after a resume it may be called again for a moment it has seen."""
+    every: int | None = None
+    """Rollouts between two looks; None: none during training."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trained:
     """What is left when training is over."""
 
@@ -133,37 +164,8 @@ class InProcessEngine(Engine, Protocol):
         """Raise InputError where the recipe asks for what this loaded model has no place for."""
         ...
 
-    def train(
-        self,
-        recipe: Recipe,
-        model: Any,
-        tokenizer: Any,
-        problems: Sequence[Problem],
-        rewards: RewardSet,
-        folder: Path,
-        sink: Sink,
-        *,
-        strict: bool = False,
-        resume: Path | None = None,
-        stop: Callable[[], bool] = ...,
-        tokens: TokenSink | None = None,
-        look: Look | None = None,
-        every: int | None = None,
-    ) -> Trained:
-        """Train `model` on `problems` by the recipe.
-
-        Args:
-            recipe, model, tokenizer, problems, rewards: what is trained, on what, by which scores.
-            folder: of the checkpoints, which are written where the recipe asks for them.
-            sink: gets every line of metrics, with `step` and `seconds` since the start.
-            strict: refuse what is otherwise only warned of.
-            resume: the checkpoint to go on from.
-            stop: asked after every step; once true in any process, a checkpoint ends training.
-            tokens: gets every micro-batch.
-            look: is called, in every process, before training, after every so many rollouts and when
-                training is finished; after a resume it may be called again for a moment it has seen.
-            every: rollouts between two looks; None: none during training.
-        """
+    def train(self, job: TrainingJob) -> Trained:
+        """Do the job."""
         ...
 
     def restored(self, recipe: Recipe, path: Path) -> Any:

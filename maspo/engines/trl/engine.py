@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maspo.core.objective import Objective
-from maspo.engines.engine import (
-    InProcessEngine,
-    Launch,
-    Processes,
-    Sink,
-    TokenSink,
-    Trained,
-)
-from maspo.engines.moment import Look
+from maspo.engines.engine import InProcessEngine, Launch, Processes, Trained, TrainingJob
 from maspo.engines.trl.names import OWNED_BY_THE_OBJECTIVE, SUPPORTED
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from maspo.data import Problem
     from maspo.recipes.schema import Recipe
-    from maspo.rewards import RewardSet
 
 
 class TRLEngine(InProcessEngine):
@@ -39,7 +29,7 @@ class TRLEngine(InProcessEngine):
     def check(self, recipe: Recipe, launch: Launch, folder: Path, *, strict: bool = False) -> None:
         """Make TRL's settings, which checks them, and look how the processes are dealt out."""
         self.supported.check()
-        from maspo.engines.trl.training import trl_config
+        from maspo.engines.trl.translate import trl_config
 
         trl_config(recipe, folder, strict=strict)
         self.processes()
@@ -71,34 +61,15 @@ class TRLEngine(InProcessEngine):
 
     def check_model(self, recipe: Recipe, model: Any) -> None:
         """Try the adapters on a copy without weights, and count the weights that are kept of the past."""
-        from maspo.engines.trl.training import check_model
+        from maspo.engines.trl.adapters import check_model
 
         check_model(recipe, model)
 
-    def train(
-        self,
-        recipe: Recipe,
-        model: Any,
-        tokenizer: Any,
-        problems: Sequence[Problem],
-        rewards: RewardSet,
-        folder: Path,
-        sink: Sink,
-        *,
-        strict: bool = False,
-        resume: Path | None = None,
-        stop: Callable[[], bool] = lambda: False,
-        tokens: TokenSink | None = None,
-        look: Look | None = None,
-        every: int | None = None,
-    ) -> Trained:
+    def train(self, job: TrainingJob) -> Trained:
         """Train with `MASPOTrainer`."""
         from maspo.engines.trl.training import train
 
-        return train(
-            recipe, model, tokenizer, problems, rewards, folder, sink,
-            strict=strict, resume=resume, stop=stop, tokens=tokens, look=look, every=every,
-        )  # fmt: skip
+        return train(job)
 
     def restored(self, recipe: Recipe, path: Path) -> Any:
         """Load the recipe's model anew and put the trained parameters into it."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from maspo.engines.trl.training import peft_config
+from maspo.engines.trl.adapters import peft_config
 from maspo.errors import RunError
 from maspo.models.load import load_model
 from maspo.recipes.schema import Recipe

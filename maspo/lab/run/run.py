@@ -14,7 +14,7 @@ from typing import Any
 
 from maspo import files
 from maspo.data import Problem
-from maspo.engines.engine import InProcessEngine, Launch, Trained
+from maspo.engines.engine import InProcessEngine, Launch, Trained, TrainingJob
 from maspo.engines.moment import Look, Moment
 from maspo.errors import InputError
 from maspo.lab.checks import check_golds_reached, check_held_out
@@ -179,12 +179,22 @@ class Run:
             if step:
                 self.screen.console.print(f"going on after step {step} of {total}", style="dim")
         with watched(total, seconds, self.folder, self.screen) as sink, self.stopping.patient():
-            done = self.engine.train(
-                self.recipe, self.model, self.tokenizer, self.training, self.rewards,
-                self.checkpoints, sink,
-                strict=self.strict, resume=place, stop=self.stopping.wanted, tokens=self.tokens(),
-                look=self.look(), every=asked.every if asked else None,
-            )  # fmt: skip
+            job = TrainingJob(
+                recipe=self.recipe,
+                model=self.model,
+                tokenizer=self.tokenizer,
+                problems=self.training,
+                rewards=self.rewards,
+                folder=self.checkpoints,
+                sink=sink,
+                strict=self.strict,
+                resume=place,
+                stop=self.stopping.wanted,
+                tokens=self.tokens(),
+                look=self.look(),
+                every=asked.every if asked else None,
+            )
+            done = self.engine.train(job)
         if done.steps < total or self.stopping.wanted():
             number = self.stopping.asked or signal.SIGTERM
             raise Stopped(number, f"after step {done.steps} of {total}")
