@@ -26,9 +26,10 @@ from sympy import (
 )
 from sympy.core.relational import Relational
 
+from maspo.rewards.layer.apart import apart, same_equation
 from maspo.rewards.layer.reading import Reading, parse_latex, read_answer, split
 from maspo.rewards.layer.units import Unit, read_unit
-from maspo.rewards.layer.values import HUNDRED, close, is_number, number, slack, unwrapped
+from maspo.rewards.layer.values import HUNDRED, close, number, slack, unwrapped
 from maspo.rewards.reading import read
 from maspo.rewards.verdict import Gold
 
@@ -106,6 +107,8 @@ def _lists(answer: Reading, gold: Reading, rule: Gold) -> bool | None:
     if solutions is not None:
         return solutions
     if left and isinstance(gold.value, Expr) and gold.value.is_number:
+        return False
+    if right and answer.is_words and all(one.is_words for one in right):
         return False
     return None
 
@@ -205,6 +208,14 @@ def _values(answer: Reading, gold: Reading, rule: Gold, units: Fraction) -> bool
         and type(left) is type(gold.value)
         and isinstance(left, FiniteSet)
     ) and (found := _finite_sets(left, gold.value, rule)) is not None:
+        return found
+    if isinstance(left, Interval) and isinstance(gold.value, Interval) and "values" in gold.rules:
+        ends = (*left.args[:2], *gold.value.args[:2])
+        if all(number(end) is not None for end in ends):
+            return _same_interval(left, gold.value)
+    if apart(plain, right):
+        return False
+    if (found := same_equation(left, gold.value)) is not None:
         return found
     if verify([gold.value], [left], timeout_seconds=None, raise_on_error=True):
         return True
@@ -328,25 +339,24 @@ def _solutions(answer: Reading, gold: Reading) -> bool | None:
     if found is None:
         return None
     if isinstance(found, Interval) and isinstance(wanted, Interval):
-        ends = ((found.start, wanted.start), (found.end, wanted.end))
-        same = all(
-            a == b
-            or (
-                is_number(a)
-                and is_number(b)
-                and number(a) is not None
-                and number(b) is not None
-                and close(number(a), number(b), slack(a, number(b)))
-            )
-            for a, b in ends
-        )
-        return (
-            same and found.left_open == wanted.left_open and found.right_open == wanted.right_open
-        )
+        return _same_interval(found, wanted)
     try:
         return found == wanted or bool(found.symmetric_difference(wanted).is_empty)
     except Exception:
         return None
+
+
+def _same_interval(left: Interval, right: Interval) -> bool:
+    same = all(
+        a == b
+        or (
+            number(a) is not None
+            and number(b) is not None
+            and close(number(a), number(b), slack(a, number(b)))
+        )
+        for a, b in ((left.start, right.start), (left.end, right.end))
+    )
+    return same and left.left_open == right.left_open and left.right_open == right.right_open
 
 
 def _as_set(text: str) -> Any:

@@ -4,7 +4,7 @@ import re
 from collections import deque
 from collections.abc import Collection
 
-from maspo.rewards.layer.vocabulary import KNOWN_WORDS
+from maspo.rewards.layer.vocabulary import KNOWN_WORDS, QUALIFIERS
 
 _LONGEST = 400  # characters of an answer without a box
 _TOKEN = re.compile(r"\\(?:boxed|fbox)\s*+\{|\\[\\{}]|[{}]")
@@ -12,12 +12,18 @@ _BETWEEN = re.compile(
     r"(?:\s|\$|\\[()\[\]]|\*|,|;|&|\\q?quad|\\text\s?\{\s?(?:and|or)\s?\}|\b(?:and|or)\b)*+"
 )
 _PERCENT_BEHIND = re.compile(r"[ $]{0,4}(?:\\[)\]])?[ $]{0,4}(?:\\?%|percent\b|pct\b)")
-_ANSWER = re.compile(r"answers?\b[^.\n$]{0,60}?(?:\b(?:is|are)\b|:)[ *]{0,9}", re.IGNORECASE)
+_ANSWER = re.compile(
+    r"answers?\b[^.\n$]{0,60}?(?:\b(?:is|are)\b(?:[ *]{0,9}:)?|:)[ *]{0,9}", re.IGNORECASE
+)
 _END = re.compile(r"\n|(?<!\\)[.!?](?=\s|\Z)|。")
 _HASHES = re.compile(r"####[ $]{0,9}([^#\n]{1,100})\Z")
 _TEXT_GROUP = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mbox|operatorname|textrm)\s?\{[^{}]*+\}")
 _COMMAND = re.compile(r"\\[a-zA-Z]++")
 _WORD = re.compile(r"[^\W\d_]{2,}")
+_QUALIFIER = re.compile(rf"\b(?:either|both|{'|'.join(sorted(QUALIFIERS))})\b", re.IGNORECASE)
+_DISPLAYED = re.compile(
+    r"\s*+(?:\$\$([^$]++)\$\$|\\\[((?:[^\\]|\\(?!\]))++)\\\])[\s.]*+(?=\Z|\n|[A-Z])"
+)
 _DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"))
 
 
@@ -62,11 +68,12 @@ def is_formula(text: str) -> bool:
 
 def _boxes(text: str) -> list[tuple[int, int, int]]:
     """List the outermost closed boxes: where each starts, where its content starts and ends."""
-    if r"\boxed" not in text and r"\fbox" not in text:
+    starts = [place for box in (r"\boxed", r"\fbox") if (place := text.find(box)) >= 0]
+    if not starts:
         return []
     found: list[tuple[int, int, int]] = []
     opened: list[tuple[int, int] | None] = []
-    for token in _TOKEN.finditer(text):
+    for token in _TOKEN.finditer(text, min(starts)):  # braces before say nothing of what follows
         word = token[0]
         if word == "{":
             opened.append(None)
@@ -103,7 +110,12 @@ def _sentence(text: str, *, final: bool) -> str | None:
     ):
         return None
     rest = text[last.end() : last.end() + _LONGEST]
+    displayed = _DISPLAYED.match(rest)
+    if displayed:
+        return next(inside for inside in displayed.groups() if inside).strip()
     end = _END.search(rest, 1)
     answer = bared(rest[: end.start()] if end else rest)
     answer = bared(answer.rstrip(" .,*"))
-    return answer if is_formula(answer) else None
+    # "not 7" and "either 3 or 8" are to be judged with their words
+    plain = _QUALIFIER.sub(" ", answer)
+    return answer if is_formula(answer) or (plain != answer and is_formula(plain)) else None

@@ -35,10 +35,10 @@ _POWER = r"\s*\^\s*(?:\{\s*-?\d\s*\}|-?\d)"
 _WORDY = rf"(?:{_NAMES}\s*\{{[^{{}}\d]*(?:\^\{{?\d\}}?[^{{}}\d]*)?\}}|\\[dt]?frac\s*\{{\s*(?:{_NAMES}\s*\{{[a-zA-Z ]+\}}|[a-zA-Z ]+)\s*\}}\s*\{{\s*(?:{_NAMES}\s*\{{[a-zA-Z ]+\}}|[a-zA-Z ]+)\s*\}}|[a-zA-Zμ]+)"
 _DEGREE = r"\^\s*(?:\\circ|\{\s*\\circ\s*\})|\\degree(?![a-zA-Z])"
 _TAIL = re.compile(
-    rf"(?<=[\d)}}.\]]){_SPACE}*(?P<tail>(?:{_WORDY}|\\\$|\\text\{{\\\$\}})(?:{_POWER})?(?:(?:{_SPACE}|/|\\cdot(?![a-zA-Z])|\*|\.)*(?:{_WORDY}|/)(?:{_POWER})?)*){_SPACE}*\.?\Z"
+    rf"(?:(?<=[\d)}}.\]])|(?<=\\pi)(?={_SPACE}*{_NAMES}\s*\{{)){_SPACE}*(?P<tail>(?:{_WORDY}|\\\$|\\text\{{\\\$\}})(?:{_POWER})?(?:(?:{_SPACE}|/|\\cdot(?![a-zA-Z])|\*|\.)*(?:{_WORDY}|/)(?:{_POWER})?)*){_SPACE}*\.?\Z"
 )
 _SOLAR = re.compile(rf"(?<=\d){_SPACE}*[MLR]_\s*(?:\\odot|\{{\s*\\odot\s*\}})\s*\Z")
-_DEGREES = re.compile(rf"{_SPACE}*(?:{_DEGREE}){_SPACE}*[CF]?\Z")
+_DEGREES = re.compile(rf"{_SPACE}*(?:{_DEGREE}){_SPACE}*(?:[CF]|{_NAMES}\s*\{{\s*[CF]\s*\}})?\Z")
 _HEAD = re.compile(
     rf"\A{_SPACE}*(?:(?P<text>(?:{_NAMES}\s*\{{[^{{}}\d]*\}}))|(?P<money>\\text\s*\{{\s*\\?\$\s*\}}|\\?\$|€|£|¥|₹|USD|EUR|GBP|US\\?\$|Rs\.?)(?={_SPACE}*-?[\d.\\]))"
 )
@@ -84,6 +84,8 @@ _LEADING = frozenset(
         "have",
         "result",
         "solution",
+        "both",
+        "either",
     ]
 )
 _BASE = re.compile(

@@ -57,7 +57,7 @@ def _plain(marks: str) -> str:
 
 
 _WRAPPERS = (
-    re.compile(r"\\(?:boxed|fbox|mathbf|boldsymbol|bm|pmb|displaystyle|textstyle|bf|rm|mathrm|textbf)\s*\{(.*)\}", re.DOTALL),
+    re.compile(r"\\(?:boxed|fbox|mathbf|boldsymbol|bm|pmb|displaystyle|textstyle|bf|rm|mathrm|textbf|underline|emph|ensuremath|hbox|large|Large)\s*\{(.*)\}", re.DOTALL),
     re.compile(r"\\(?:color|textcolor)\s*\{[a-zA-Z]+\}\s*\{(.*)\}", re.DOTALL),
     re.compile(r"\\begin\{(?:aligned|align\*?|gathered|equation\*?|split)\}(.*)\\end\{[a-z*]+\}", re.DOTALL),
     re.compile(r"\\\((.*)\\\)", re.DOTALL), re.compile(r"\\\[(.*)\\\]", re.DOTALL),
@@ -71,7 +71,7 @@ _LAYOUT = re.compile(
 def _punctuation(text: str) -> str:
     for _ in range(8):
         before = text
-        text = text.strip().rstrip(",;").rstrip()
+        text = re.sub(r"(?<!\\)[\s,;]+\Z", "", text.strip())
         text = (
             re.sub(r"(?<!\\ldots)(?<!\.)\s*(?:\\[,;: ])*\.+\s*\Z", "", text)
             if not text.endswith("...")
@@ -84,6 +84,7 @@ def _punctuation(text: str) -> str:
                 text = found[1].replace("&=", "=") if "begin" in pattern.pattern else found[1]
         if text == before:
             break
+    text = re.sub(r"(?<![\^_])\{\s*([-+*/=<>:])\s*\}", r"\1", text)
     text = re.sub(r"\\phantom\s*(?:\{[^{}]*\}|[-+])?", "", text)
     return _LAYOUT.sub("", text).replace("*" * 2, "**").strip()
 
@@ -268,7 +269,16 @@ def _notation(text: str) -> str:
         text,
     )
     text = re.sub(r"(?<=[a-zA-Z])_\{\s*\\(?:max|min)\s*\}", "", text)
-    return text
+    text = re.sub(r"\\(?:text|mathrm)\s*\{\s*(?:percent|pct)\s*\}", r"\\%", text)
+    text = _POINTED.sub(r"(\1)", text)
+    # a letter with an index is a name, also where it alone is a number; math-verify has no \odot
+    text = _INDEXED.sub(lambda m: f"{_STAND_INS[m[1]]}_", text)
+    return re.sub(r"_\s*(?:\\odot|\{\s*\\odot\s*\})", "_{s}", text)
+
+
+_POINTED = re.compile(r"\\langle(?![a-zA-Z])([^<>|]*,[^<>|]*?)\\rangle(?![a-zA-Z])")
+_STAND_INS = {"E": r"\Upsilon ", "e": r"\Xi ", "I": r"\Psi "}
+_INDEXED = re.compile(r"(?<![a-zA-Z\\])([EeI])\s*_")
 
 
 STEPS: dict[str, Callable[[str], str]] = {
