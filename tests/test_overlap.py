@@ -106,6 +106,41 @@ EXPECTED = {  # exact / half of the 13-token windows
     "math_train": {"math500": (0, 11), "olympiadbench": (1, 2)},
     "gsm8k_train": {"gsm8k_test": (0, 1)},
 }
+WRITTEN = (  # a problem as other collections write it
+    lambda text: text.replace(r"\frac", r"\dfrac").replace("(", r"\left(").replace(")", r"\right)"),
+    lambda text: text.replace(" ", r"\, "),
+    lambda text: (
+        text.replace(" = ", r"\quad=\quad ").replace("(", r"\bigl(").replace(")", r"\bigr)")
+    ),
+    lambda text: text.replace("-", "\u2212").replace(r"\le ", "≤ ").replace(r"\cdot", "·"),
+    lambda text: text.replace(r"\frac", r"\cfrac").replace(" ", "\u00a0"),
+    lambda text: "".join(
+        chr(ord(s) + 0xFEE0) if "0" <= s <= "9" or "a" <= s <= "z" else s for s in text
+    ),
+    lambda text: (
+        text + "\n\nPlease reason step by step, and put your final answer within \\boxed{}."
+    ),
+    lambda text: f"**Problem:** {text.upper()}",
+    lambda text: "\u200b".join(text.split(" ")).replace("$", r"\(", 1).rstrip("."),
+    lambda text: f"Solve the following.\n{text}\nThe answer is an integer. Give it.",
+)
+
+
+def test_planted_problems_of_a_benchmark_are_cleaned_away(shared, tmp_path):
+    data = shared / "data"
+    others = [p.prompt[-1]["content"] for p in load_problems(str(data / "gsm8k_train.jsonl"))[:200]]
+    texts = [p.prompt[-1]["content"] for p in load_problems(str(data / "math500.jsonl"))[::5]]
+    planted = [WRITTEN[i % len(WRITTEN)](text) for i, text in enumerate(texts)]
+    assert len(planted) == 100
+    rows(tmp_path / "train.jsonl", [*others, *planted])
+    found = find(str(tmp_path / "train.jsonl"), ["math500"], data)
+    write_clean(tmp_path / "clean.jsonl", str(tmp_path / "train.jsonl"), found)
+    kept = [json.loads(l)["problem"] for l in (tmp_path / "clean.jsonl").read_text().splitlines()]
+    left = set(planted) & set(kept)
+    assert len(kept) - len(left) == len(others)
+    assert len(left) <= 2 and all(len(normalised(text)) < 150 for text in left)
+
+
 NAMES = ("aime24", "aime25", "amc23", "math500", "minerva_math", "olympiadbench", "gsm8k_test")
 
 
