@@ -111,13 +111,22 @@ def completion(draw: random.Random, answer: str) -> str:
 def draw_samples(golds: list[str], samples: int, seed: int) -> list[list[str]]:
     """Draw the completions of every problem."""
     draw = random.Random(seed)
-    drawn = []
-    for gold in golds:
-        skill, wrong = draw.betavariate(1.1, 0.9), wrong_answers(draw, gold, golds)
-        right = spellings(gold)
-        answers = [zipf(draw, right if draw.random() < skill else wrong) for _ in range(samples)]
-        drawn.append([completion(draw, answer) for answer in answers])
-    return drawn
+    return [
+        [completion(draw, answer) for answer in _answers(draw, gold, golds, samples)]
+        for gold in golds
+    ]
+
+
+def draw_answers(golds: list[str], samples: int, seed: int) -> list[list[str]]:
+    """Draw answers to every problem, without the prose."""
+    draw = random.Random(seed)
+    return [_answers(draw, gold, golds, samples) for gold in golds]
+
+
+def _answers(draw: random.Random, gold: str, golds: list[str], samples: int) -> list[str]:
+    skill, wrong = draw.betavariate(1.1, 0.9), wrong_answers(draw, gold, golds)
+    right = spellings(gold)
+    return [zipf(draw, right if draw.random() < skill else wrong) for _ in range(samples)]
 
 
 def cpu_seconds() -> float:

@@ -131,7 +131,7 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]]]] = {  # rul
         [
             (r"\boxed{6}", "6m"),
             (r"\boxed{\frac23}", r"\frac{1}{3} E_{1}+\frac{2}{3} E_{2}"),
-            (r"\boxed{0}", r"f(x)=ax+b, where b is an integer with \mho(a)=0"),
+            (r"\boxed{0}", r"f(x)=a x+b, where b is an arbitrary integer with \mho(a)=0"),
         ],
     ),
     "chains": (

@@ -335,3 +335,28 @@ def test_a_mean_reward_is_a_column_where_it_says_more_than_the_verdicts(tmp_path
         found
     )
     assert "0.375" in Page(comparison_page(found)).texts["td"]
+
+
+def test_the_variance_of_runs_of_one_recipe_is_split_into_their_seeds_too(tmp_path):
+    """One problem always right and the other never, of the second run none; samples say nothing."""
+    recipe = "name: {}\nseed: {}\nobjective:\n  name: {}\n"
+    words = []
+    for name, seed, objective, answers in (
+        ("a", 0, "maspo", ["cc", "cc"]),
+        ("b", 1, "maspo", ["11", "11"]),
+        ("c", 2, "grpo", ["cc", "11"]),
+    ):
+        words.append(evaluation(tmp_path / name / "evaluations" / "after", {"aime24": answers}))
+        (tmp_path / name / "recipe.yaml").write_text(recipe.format(name, seed, objective))
+    found = compare_runs(load_runs(words))
+    [told] = [one for one in found.chances if "training seeds" in one]
+    # Means of runs 1 and 0: a variance of 1/2, of their mean 1/4. Both problems have a mean of 1/2.
+    assert told == (
+        "The variance of the mean avg@2 of a after, b after, one recipe with 2 seeds, "
+        "comes from problems / samples / training seeds: aime24 0% / 0% / 100%."
+    )
+    page = Page(comparison_page(found))
+    assert [text for text in page.texts["li"] if "variance" in text or "probability" in text] == [
+        *found.chances
+    ]
+    assert all(f"- {one}" in comparison_markdown(found).replace("\\", "") for one in found.chances)

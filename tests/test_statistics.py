@@ -12,7 +12,6 @@ from scipy import stats
 from maspo.errors import InputError
 from maspo.lab.race.inference import (
     area,
-    bootstrap_estimate,
     collapse,
     compared,
     conclude,
@@ -20,8 +19,10 @@ from maspo.lab.race.inference import (
     improvement,
     interquartile_mean,
     mean,
+    mean_estimate,
     median_reached,
     reached,
+    resampled_estimate,
     seeds_needed,
 )
 
@@ -67,7 +68,7 @@ def test_the_interval_is_that_of_all_resamples():
     """Every one of the 4^4 resamples, enumerated."""
     values = [0.10, 0.27, 0.31, 0.55]
     means = [sum(drawn) / 4 for drawn in itertools.product(values, repeat=4)]
-    found = bootstrap_estimate(mean, values)
+    found = resampled_estimate(mean, values)
     assert found.value == pytest.approx(sum(values) / 4)
     (a, b), (c, d) = quantiles(means)
     assert a - 0.006 <= found.low <= b + 0.006 and c - 0.006 <= found.high <= d + 0.006
@@ -92,10 +93,19 @@ def test_only_shared_seeds_are_compared():
 
 
 def test_a_single_run_has_no_interval_and_none_is_an_error():
-    alone = bootstrap_estimate(mean, [0.4])
-    assert (alone.value, alone.low, alone.high) == (0.4, None, None)
+    for alone in (mean_estimate([0.4]), resampled_estimate(interquartile_mean, [0.4])):
+        assert (alone.value, alone.low, alone.high) == (0.4, None, None)
     with pytest.raises(InputError, match="at least one run"):
-        bootstrap_estimate(mean, [])
+        resampled_estimate(mean, [])
+    with pytest.raises(InputError, match="at least one run"):
+        mean_estimate([])
+
+
+def test_the_interval_of_a_mean_over_seeds_is_students():
+    """By the table: t of 2 degrees of freedom is 4.303. The values have a deviation of 1."""
+    found = mean_estimate([1.0, 2.0, 3.0])
+    assert found.value == 2
+    assert found.high - 2 == pytest.approx(2 - found.low) == pytest.approx(4.303 / 3**0.5, abs=1e-3)
 
 
 def test_p_is_that_of_the_paired_t_test():

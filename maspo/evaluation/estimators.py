@@ -93,30 +93,45 @@ def interval(
     per_problem: Sequence[float],
     level: float = LEVEL,
     *,
-    bounds: tuple[float, float] = (0.0, 1.0),
+    bounds: tuple[float, float] | None = (0.0, 1.0),
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> tuple[float, float]:
-    """Return low and high of the mean over problems, of which these are a sample.
+    """Return low and high of the mean over problems, or over runs, of which these are a sample.
 
     A percentile bootstrap over the problems and two imagined ones, one at either bound, so that it
     keeps its level where all or nearly all values are equal: `scripts/coverage.py` measures that, and
-    `docs/statistics.md` has the table.
+    `docs/statistics.md` has the table. Of a few runs these two would outweigh what was seen, and a
+    bootstrap is too narrow: scores of runs, which are means of many problems, have no bounds here,
+    and get the interval of Student's t.
 
     Args:
         per_problem: one value each.
         level: the share of samples of problems whose interval shall hold the true mean.
-        bounds: between which a value can lie; -1 and 1 for differences of scores.
+        bounds: between which a value can lie; -1 and 1 for differences of scores; None for runs.
         seed, resamples: of the bootstrap.
 
-    Raises InputError for no problem, or a value outside the bounds.
+    Raises InputError for no problem, fewer than two runs, or a value outside the bounds.
     """
+    if bounds is None:
+        return _by_students_t(per_problem, level)
     low, high = bounds
     if any(not low <= value <= high for value in per_problem):
         raise InputError(f"a value lies outside of its bounds, {low:g} and {high:g}")
     tables = [[(value,) for value in per_problem]]
     drawn = _resampled(tables, bounds, level, seed, resamples)[:, 0]
     return _ends(drawn, level)
+
+
+def _by_students_t(values: Sequence[float], level: float) -> tuple[float, float]:
+    from scipy import stats
+
+    if len(values) < 2:
+        raise InputError("an interval over runs needs two of them")
+    mean = sum(values) / len(values)
+    error = (_variance(values) / len(values)) ** 0.5
+    reach = float(stats.t.ppf((1 + level) / 2, len(values) - 1)) * error
+    return mean - reach, mean + reach
 
 
 def bootstrap_interval(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
 from maspo import files
-from maspo.evaluation.estimators import Estimate
 from maspo.lab.race import inference
 from maspo.lab.race.folder import RaceFolder, Result
 from maspo.lab.race.plan import Condition, Plan, check_fairness, couplings, strangers
@@ -83,9 +82,6 @@ def _line(
     scores = [run.result.score for run in runs]
     areas = [run.area for run in runs if run.area is not None]
 
-    def estimated(statistic: Callable[..., Any], values: list[Any]) -> Estimate | None:
-        return inference.bootstrap_estimate(statistic, values) if values else None
-
     return Line(
         label=label,
         learning_rate=next((r.trial.learning_rate for r in mine.values()), None),
@@ -96,9 +92,9 @@ def _line(
             for seed in plan.seeds
             if seed not in mine or not (mine[seed].summary or mine[seed].failure)
         ),
-        score=estimated(inference.mean, scores),
-        iqm=estimated(inference.interquartile_mean, scores),
-        area=estimated(inference.mean, areas),
+        score=inference.mean_estimate(scores) if scores else None,
+        iqm=inference.resampled_estimate(inference.interquartile_mean, scores) if scores else None,
+        area=inference.mean_estimate(areas) if areas else None,
         reached=() if threshold is None else tuple(run.reached(threshold) for run in runs),
         comparison=None,
         conclusion=None,

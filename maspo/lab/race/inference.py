@@ -7,7 +7,6 @@ of one seed share start weights, data order and sampling seeds.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from scipy import stats
 
 from maspo.core.collapse import Collapse
 from maspo.errors import InputError
-from maspo.evaluation.estimators import LEVEL, RESAMPLES, Estimate
+from maspo.evaluation.estimators import LEVEL, RESAMPLES, Estimate, interval
 from maspo.lab.formatting import interval_text, points
 
 FEWEST = 3
@@ -55,18 +54,29 @@ def improvement(one: Any, other: Any, axis: int = -1) -> Any:
     return ((gap > 0) + 0.5 * (gap == 0)).mean(axis=(-2, -1))
 
 
-def bootstrap_estimate(
+def mean_estimate(values: Sequence[float]) -> Estimate:
+    """Estimate the mean of one value per seed, with its `interval`; a single one has none.
+
+    Raises InputError for no value.
+    """
+    if not values:
+        raise InputError("an estimate needs at least one run")
+    low, high = interval(values, LEVEL, bounds=None) if len(values) > 1 else (None, None)
+    return Estimate(value=float(mean(values)), low=low, high=high)
+
+
+def resampled_estimate(
     statistic: Callable[..., Any], *samples: Sequence[float], seed: int = 0
 ) -> Estimate:
-    """Estimate a statistic of runs, with a 95% bootstrap interval over seeds.
+    """Estimate a statistic other than the mean, with a 95% percentile bootstrap interval over seeds.
 
     Args:
-        statistic: takes `samples` and `axis`, as `mean`, `interquartile_mean`, `improvement`.
+        statistic: takes `samples` and `axis`, as `interquartile_mean`, `improvement`.
         samples: one value per seed; several are resampled together, seed by seed.
         seed: of the resampling.
 
-    Percentile bootstrap: of few seeds it is too narrow, so `compared` also asks Student's t. A
-    single run has no interval. Raises InputError for none, or for samples of different lengths.
+    Of few seeds it is too narrow, and no claim rests on it. A single run has no interval. Raises
+    InputError for none, or for samples of different lengths.
     """
     lengths = {len(values) for values in samples}
     if lengths == {0} or len(lengths) != 1:
@@ -74,23 +84,15 @@ def bootstrap_estimate(
             "an estimate needs at least one run, and as many of the one as of the other"
         )
     arrays = [np.asarray(values, dtype=float) for values in samples]
-    value = float(statistic(*arrays))
-    if lengths == {1}:
+    value, (size,) = float(statistic(*arrays)), lengths
+    if size == 1:
         return Estimate(value=value, low=None, high=None)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        found = stats.bootstrap(
-            arrays,
-            statistic,
-            paired=True,
-            vectorized=True,
-            method="percentile",
-            confidence_level=LEVEL,
-            n_resamples=RESAMPLES,
-            rng=np.random.default_rng(seed),
-        )
-    low, high = map(float, found.confidence_interval)
-    return Estimate(value=value, low=low, high=high)
+    drawn = np.random.default_rng(seed).integers(size, size=(RESAMPLES, size))
+    low, high = np.quantile(
+        statistic(*(array[drawn] for array in arrays), axis=-1),
+        [(1 - LEVEL) / 2, (1 + LEVEL) / 2],
+    )
+    return Estimate(value=value, low=float(low), high=float(high))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,9 +124,9 @@ def compared(scores: Mapping[int, float], baseline: Mapping[int, float]) -> Pair
     tested: Any = stats.ttest_1samp(gaps, 0) if spread > ROUNDING else None
     return PairedComparison(
         seeds=len(shared),
-        difference=bootstrap_estimate(mean, gaps),
-        iqm=bootstrap_estimate(interquartile_mean, gaps),
-        improvement=bootstrap_estimate(improvement, one, other),
+        difference=mean_estimate(gaps),
+        iqm=resampled_estimate(interquartile_mean, gaps),
+        improvement=resampled_estimate(improvement, one, other),
         p=None if tested is None else float(tested.pvalue),
         needed=seeds_needed(float(np.mean(gaps)), spread),
     )
@@ -225,8 +227,8 @@ def conclude(
 ) -> Conclusion:
     """Say of one objective what its comparison with the baseline carries, and no more.
 
-    A difference is claimed only where there are three or more pairs, the bootstrap interval leaves
-    out zero, Student's t agrees, adjusted for the number of objectives compared, and no run failed.
+    A difference is claimed only where there are three or more pairs, the interval leaves out
+    zero, Student's t agrees, adjusted for the number of objectives compared, and no run failed.
 
     Args:
         label, baseline: the two objectives.
@@ -258,7 +260,7 @@ def _finding(
         return "none", f"{runs} no score, so no claim is made"
     if low <= 0 <= high:
         return "none", "the interval holds zero: no difference is shown"
-    if low == high:
+    if high - low <= ROUNDING:
         return "none", "the same in every seed, which no interval of these can judge"
     better = "better" if low > 0 else "worse"
     if adjusted is None or adjusted >= 1 - LEVEL:

@@ -136,9 +136,9 @@ def legend(analysis: Analysis, group: Group) -> str:
         f"{analysis.metric.capitalize()} in percent after training ({start} before): mean and "
         "interquartile mean over seeds. Difference: to the baseline, paired by seed, in points. "
         "P(better): probability that a run scores above one of the baseline, ties half. Brackets: "
-        f"{LEVEL:.0%} bootstrap intervals over seeds, which are too narrow where seeds are few; p-values are "
-        "adjusted, by Holm's method, for the objectives of this table. Area: mean training reward "
-        "on the way."
+        f"{LEVEL:.0%} intervals over seeds, of means by Student's t, of IQM and P(better) by a "
+        "bootstrap, which is too narrow where seeds are few; p-values are adjusted, by Holm's method, "
+        "for the objectives of this table. Area: mean training reward on the way."
     )
     if group.threshold is None:
         return told

@@ -24,20 +24,33 @@ def chances(base: LabelledScores, run: LabelledScores, names: Sequence[str]) -> 
         )
 
 
-def sources(run: LabelledScores) -> Iterable[str]:
-    """Say how much of the variance of a run's avg@k comes from its problems and from its samples."""
-    told = []
-    for name, scores in run.benchmarks.items():
-        if run.samples < 2 or scores.problems < 2:
+def sources(runs: Sequence[LabelledScores], names: Sequence[str]) -> Iterable[str]:
+    """Say what the variance of avg@k comes from: problems, samples and, of several runs, their seeds.
+
+    Args:
+        runs: one, or several of one recipe that differ in their seed.
+        names: benchmarks that asked all of them the same problems, with as many samples.
+    """
+    told, samples = [], runs[0].samples
+    for name in names:
+        ids = list(runs[0].benchmarks[name].correct)
+        if samples < 2 or len(ids) < 2:
             continue
-        found = spread([list(scores.correct.values())], run.samples)
-        whole = found.problems + found.samples
-        if whole:
-            told.append(
-                f"{name} {100 * found.problems / whole:.0f}% / {100 * found.samples / whole:.0f}%"
-            )
-    if told:
+        found = spread([[run.benchmarks[name].correct[i] for i in ids] for run in runs], samples)
+        parts = [found.problems, found.samples, *([found.seeds] if len(runs) > 1 else [])]
+        if sum(parts):
+            shares = " / ".join(f"{100 * part / sum(parts):.0f}%" for part in parts)
+            told.append(f"{name} {shares}")
+    if not told:
+        return
+    if len(runs) > 1:
+        labels = ", ".join(run.label for run in runs)
         yield (
-            f"The variance of {run.label}'s avg@{run.samples} comes from problems / samples: "
-            f"{', '.join(told)}; training seeds are seen in races alone."
+            f"The variance of the mean avg@{samples} of {labels}, one recipe with {len(runs)} seeds, "
+            f"comes from problems / samples / training seeds: {', '.join(told)}."
+        )
+    else:
+        yield (
+            f"The variance of {runs[0].label}'s avg@{samples} comes from problems / samples: "
+            f"{', '.join(told)}; runs of the same recipe with other seeds would show that of training."
         )

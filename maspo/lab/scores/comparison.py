@@ -108,7 +108,8 @@ def compare_runs(runs: Sequence[LabelledScores], reference: Published | None = N
         differences=tuple(filter(None, (_difference(runs[0], run, names) for run in runs[1:]))),
         chances=(
             *(told for run in runs[1:] for told in _chances(runs[0], run, names)),
-            *(told for run in runs for told in sources(run)),
+            *(told for run in runs for told in sources([run], list(run.benchmarks))),
+            *_of_seeds(runs, names),
         ),
         details=tuple(
             _detail(run, name) for name in names for run in runs if name in run.benchmarks
@@ -205,6 +206,21 @@ def _chances(base: LabelledScores, run: LabelledScores, names: Sequence[str]) ->
     if base.samples != run.samples:
         return ()
     return chances(base, run, [n for n in names if _same_problems([base, run], n, both=True)])
+
+
+def _of_seeds(runs: Sequence[LabelledScores], names: Sequence[str]) -> Iterable[str]:
+    alike: dict[tuple[str, int], list[LabelledScores]] = {}
+    for run in runs:
+        if run.trained is not None:
+            alike.setdefault((run.trained, run.samples), []).append(run)
+    for group in alike.values():
+        if len(group) > 1:
+            same = [
+                name
+                for name in names
+                if all(name in run.benchmarks for run in group) and _same_problems(group, name)
+            ]
+            yield from sources(group, same)
 
 
 def _detail(run: LabelledScores, name: str) -> Detail:

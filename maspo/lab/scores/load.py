@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
 
 from maspo.errors import InputError
 from maspo.evaluation.folder import RUN_PART, EvaluationFolder
@@ -17,6 +20,8 @@ class LabelledScores:
 
     label: str
     scores: Scores
+    trained: str | None = None
+    """The recipe that the model was trained by and when in it, but for the seed; None of other models."""
 
     @property
     def benchmarks(self) -> dict[str, BenchmarkScores]:
@@ -76,4 +81,13 @@ def _load(label: str, folder: Path) -> LabelledScores:
     if not file.is_file():
         hint = f"run: maspo score {folder}" if (folder / "eval.json").exists() else "no evaluation"
         raise InputError(f"{folder} holds no scores.json: {hint}")
-    return LabelledScores(label=label, scores=Scores.read(file))
+    return LabelledScores(label=label, scores=Scores.read(file), trained=_trained(folder.resolve()))
+
+
+def _trained(folder: Path) -> str | None:
+    recipe = folder.parent.parent / "recipe.yaml"
+    if folder.parent.name != RUN_PART or folder.name == "before" or not recipe.is_file():
+        return None
+    content = yaml.safe_load(recipe.read_text("utf-8"))
+    kept = {key: value for key, value in content.items() if key not in ("seed", "name", "about")}
+    return json.dumps([folder.name, kept], sort_keys=True, default=str)

@@ -273,7 +273,8 @@ def _notation(text: str) -> str:
     text = _POINTED.sub(r"(\1)", text)
     # a letter with an index is a name, also where it alone is a number; math-verify has no \odot
     text = _INDEXED.sub(lambda m: f"{_STAND_INS[m[1]]}_", text)
-    return re.sub(r"_\s*(?:\\odot|\{\s*\\odot\s*\})", "_{s}", text)
+    # ... but a solar mass behind a number, at the end, is a unit
+    return re.sub(r"_\s*(?:\\odot|\{\s*\\odot\s*\})(?!\s*\Z)", "_{s}", text)
 
 
 _POINTED = re.compile(r"\\langle(?![a-zA-Z])([^<>|]*,[^<>|]*?)\\rangle(?![a-zA-Z])")
