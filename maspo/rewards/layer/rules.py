@@ -52,7 +52,8 @@ RULES: dict[str, Rule] = {
         source=f"{_MATH_VERIFY}/issues/69",
     ),
     "notation": Rule(
-        does="Older and national notations are read: `{}_5C_2`, `7!!`, `cis`, `\\mathrm{e}`; `E_1` is a name.",
+        does="Older and national notations are read: `{}_5C_2`, `7!!`, `cis`, `\\mathrm{e}`; `E_1` is a "
+        "name.",
         source="https://arxiv.org/abs/2505.22203",
     ),
     "units": Rule(
