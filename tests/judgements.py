@@ -440,6 +440,8 @@ JUDGEMENTS: dict[str, Kind] = {
         [
             (r"\boxed{y = 3x + 2}", "y=3x-2"),
             (r"\boxed{k = 15}", "k=14"),
+            (r"\boxed{n = 14}", "k=14"),
+            (r"\boxed{A_{2} = 90, B = 30}", "A_{1} = 90, B = 30"),
             (r"\boxed{x^2 = 9}", "3"),
             (r"\boxed{0}", "x+2y=0"),
             (r"\boxed{13 = 14}", "14"),
@@ -638,6 +640,8 @@ JUDGEMENTS: dict[str, Kind] = {
             ("The answers are both 3 and 8.", "3, 8"),
             (r"\boxed{\text{The area is } 36 \text{ cm}^2}", "36"),
             (r"\boxed{\mathbf{-8}}", "-8"),
+            (r"\boxed{\mathbf{18+2\pi}}", r"18+2\pi"),
+            (r"\boxed{\text{Answer: } 2516_8}", "2516_8"),
             (r"\boxed{\;\frac{1}{9}\;}", r"\frac19"),
             (r"\boxed{ 6 . }", "6"),
             (r"\boxed{n = 6, }", "6"),

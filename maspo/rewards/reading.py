@@ -19,6 +19,7 @@ from latex2sympy2_extended import latex2sympy2
 from math_verify import ExprExtractionConfig, LatexExtractionConfig, parser
 from sympy import Float, Integer, Rational
 
+_UNPARSABLE = object()
 _KEPT, _LONGEST_KEPT = 2048, 500  # results, and characters of LaTeX
 _CONFIGS = (LatexExtractionConfig(), ExprExtractionConfig())
 _ODD_CASES = re.compile(
@@ -74,20 +75,20 @@ def _may_match(pattern: re.Pattern[str], text: str, lower: str | None) -> bool:
 
 def _keeping(parse_latex: Callable[[str], Any]) -> Callable[[str], Any]:
     @lru_cache(maxsize=_KEPT)
-    def kept(latex: str) -> tuple[Any, Exception | None]:
+    def kept(latex: str) -> Any:
         try:
-            return parse_latex(latex), None
+            return parse_latex(latex)
         except RecursionError:
             raise
-        except Exception as error:
-            return None, error.with_traceback(None)
+        except Exception:
+            return _UNPARSABLE  # the error itself would keep a whole parser alive
 
     def parse(latex: str) -> Any:
         if len(latex) > _LONGEST_KEPT:
             return parse_latex(latex)
-        parsed, error = kept(latex)
-        if error is not None:
-            raise error
+        parsed = kept(latex)
+        if parsed is _UNPARSABLE:
+            raise ValueError(f"this does not parse: {latex}")
         return parsed
 
     return parse

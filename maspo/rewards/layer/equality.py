@@ -67,6 +67,8 @@ def equal(answer: Reading, gold: Reading, rule: Gold) -> bool:
         return digits == wanted and (base is None or asked is None or base == asked)
     if "chains" in rules and _broken(answer):
         return False
+    if answer.name and gold.name and answer.name != gold.name:
+        return False
     if answer.elements or gold.elements:
         found = _lists(answer, gold, rule)
         if found is not None:

@@ -31,6 +31,9 @@ _AS_WRITTEN = NormalizationConfig(
 _SPACE = r"(?:\s|~|\\[,;:! ]|\\q?quad(?![a-zA-Z]))"
 _NAMES = r"\\(?:text|textrm|textup|textbf|textit|textnormal|mathrm|mathbf|mathit|mbox|operatorname|rm|bf)"
 _GROUP = re.compile(rf"{_NAMES}\s*\{{([^{{}}]*)\}}")
+_FORMULA = re.compile(
+    r"\\(?:math[a-z]+|bf|operatorname)\s*\{[^{}]*[\d\\]"
+)  # set in bold, not words
 _POWER = r"\s*\^\s*(?:\{\s*-?\d\s*\}|-?\d)"
 _WORDY = rf"(?:{_NAMES}\s*\{{[^{{}}\d]*(?:\^\{{?\d\}}?[^{{}}\d]*)?\}}|\\[dt]?frac\s*\{{\s*(?:{_NAMES}\s*\{{[a-zA-Z ]+\}}|[a-zA-Z ]+)\s*\}}\s*\{{\s*(?:{_NAMES}\s*\{{[a-zA-Z ]+\}}|[a-zA-Z ]+)\s*\}}|[a-zA-Zμ]+)"
 _DEGREE = r"\^\s*(?:\\circ|\{\s*\\circ\s*\})|\\degree(?![a-zA-Z])"
@@ -105,6 +108,10 @@ _NUMERALS = {
 }
 _CHOICE = re.compile(r"\(?\s*([A-Ja-j])\s*\)?")
 _CHOICE_WITH_MORE = re.compile(r"(?:\(\s*([A-J])\s*\)|([A-J])\s*[.:)])\s*(?!,).*", re.DOTALL)
+_NAME = re.compile(
+    r"\s*(?:\\angle|\\overline|\\triangle)?\s*\{?(?:\\[a-zA-Z]+|[a-zA-Z]|(?:[A-Z]\s*){2,4})\}?\s*"
+    r"(?:_\s*(?:\w|\{\s*\w+\s*\}))?\s*"
+)
 _DOTS = re.compile(r"\\[lcd]?dots(?![a-zA-Z])|\.\.\.")
 _COLON = re.compile(r"(?<=\d)\s*(?:\\!)*\s*:\s*(?:\\!)*\s*(?=\d)")
 _CONJUNCTION = re.compile(
@@ -194,7 +201,7 @@ class Reading:
     @cached_property
     def base(self) -> tuple[str, str | None]:
         """Digits and base of a numeral; the base None where none is written."""
-        found = _BASE.fullmatch(self.text.strip())
+        found = _BASE.fullmatch(self.text.strip()) or _BASE.fullmatch(self.measured[0].strip())
         if (
             found
             and found[1][0].isalnum()
@@ -205,6 +212,13 @@ class Reading:
             if base.isdigit() and 2 <= int(base) <= 36 and any(s.isdigit() for s in found[1]):
                 return found[1].upper(), base
         return re.sub(r"[\s(){}]", "", self.text).upper(), None
+
+    @property
+    def name(self) -> str | None:
+        """The name of what it gives the value of, as in `x=5`, in lower case; None where it has none."""
+        sides = self.text.split("=")
+        found = None if len(sides) != 2 or self.elements else _NAME.fullmatch(sides[0])
+        return re.sub(r"[\s{}]", "", found[0]).lower() if found else None
 
     @cached_property
     def measured(self) -> tuple[str, Unit | None, bool]:
@@ -289,6 +303,8 @@ def _unwrapped(text: str) -> str:
     r"""Take lists and numbers out of text: `\text{5 cm}` is `5 \text{ cm}`, `\text{B,E}` two texts."""
 
     def listed(found: re.Match[str]) -> str:
+        if _FORMULA.match(found[0]):
+            return found[0]
         parts = re.split(r"(\s*(?:[,;]|\b(?:and|or)\b)\s*)", found[1])
         if len(parts) == 1 or not all(part.strip() for part in parts):
             return found[0]
@@ -299,7 +315,7 @@ def _unwrapped(text: str) -> str:
     text = _GROUP.sub(listed, text)
 
     def inside(found: re.Match[str]) -> str:
-        if not re.search(r"\d", found[1]) or "mathrm" in found[0]:
+        if not re.search(r"\d", found[1]) or "mathrm" in found[0] or _FORMULA.match(found[0]):
             return found[0]
         pieces = re.split(r"(-?\d+(?:[\d.,/:]*\d)?%?)", found[1])
         if re.search(r"[A-Za-z]\d|\d[A-Za-z]", found[1]):
