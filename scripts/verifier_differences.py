@@ -2,10 +2,10 @@
 
     python scripts/verifier_differences.py --data DIR [--cases FILE.jsonl] --out docs/verifier-differences.md
 
-The judgements: those of `tests/judgements.py`; each line of a cases file (`completion`, `gold`, `rules`,
-`expected`); and for the reference answers of every data set in DIR, each against itself in four styles, and
-MATH-500 also against the answers that `benchmarks/verify.py` draws. The rule of a difference is the first
-without which the verdict is that of math-verify again; where no single one is, the rules are named together.
+The judgements: those of `tests/judgements.py`; each line of a cases file (`completion`, `gold`, `rules`), but
+for hostile ones; reference answers of the benchmarks in DIR, each against itself in a box and bare; and those
+of MATH-500 against answers that `benchmarks/verify.py` draws. The rule of a difference is the first without
+which the verdict is that of math-verify again; where no single one is, they are put together.
 """
 
 import argparse
@@ -23,10 +23,14 @@ from verify import draw_answers  # noqa: E402
 
 from maspo.evaluation.benchmarks import BENCHMARKS, load_benchmarks  # noqa: E402
 from maspo.rewards import Gold, Outcome, Verifier  # noqa: E402
+from maspo.rewards.layer.locate import find_answer  # noqa: E402
 from maspo.rewards.layer.rules import RULES  # noqa: E402
 from maspo.rewards.math_reward import as_gold  # noqa: E402
+from maspo.rewards.verdict import Job  # noqa: E402
+from maspo.rewards.worker import be_quiet, check_answer  # noqa: E402
 
-STYLES = (r"\boxed{@}", "$@$", "The answer is $@$.", "@")
+STYLES = (r"\boxed{@}", "@")
+LAST = ("boxes", "sentences")  # without them other rules are not reached either
 SEVERAL = "several rules together"
 
 
@@ -109,17 +113,20 @@ def differences(cases: list[Case]) -> list[Difference]:
         if mine != theirs
     ]
     found = []
-    for rule in RULES:
-        without = accepted([case for case, _ in left], [name for name in RULES if name != rule])
-        found += [
-            Difference(case, mine, rule)
-            for (case, mine), now in zip(left, without, strict=True)
-            if now != mine
-        ]
-        left = [
-            (case, mine) for (case, mine), now in zip(left, without, strict=True) if now == mine
-        ]
+    for rule in (*(name for name in RULES if name not in LAST), *LAST):
+        without = frozenset(RULES) - {rule}
+        now = [judged_here(case, without) for case, _ in left]
+        pairs = list(zip(left, now, strict=True))
+        found += [Difference(case, mine, rule) for (case, mine), other in pairs if other != mine]
+        left = [one for one, other in pairs if other == one[1]]
     return found + [Difference(case, mine, SEVERAL) for case, mine in left]
+
+
+def judged_here(case: Case, rules: frozenset[str]) -> bool:
+    """Judge one in this process, without a limit: all were judged within one before."""
+    cut = find_answer(case.completion, rules)
+    job = Job(case.completion if cut is None else cut, case.gold, cut is not None)
+    return check_answer(job, rules).outcome is Outcome.CORRECT
 
 
 def page(cases: list[Case], found: list[Difference]) -> str:
@@ -147,7 +154,7 @@ def page(cases: list[Case], found: list[Difference]) -> str:
             else "Each of two or more rules alone gives this verdict."
         )
         lines = sorted({_line(one) for one in mine})
-        parts.append(f"## {rule}\n\n{does} {len(mine)} differences.\n\n" + "\n".join(lines))
+        parts.append(f"## {rule}\n\n{does} Differences: {len(mine)}.\n\n" + "\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
 
@@ -180,6 +187,7 @@ def main() -> None:
     cases = [*written(), *(read_cases(given.cases) if given.cases else [])]
     cases += [*reference_answers(given.data), *drawn_answers(given.data, given.samples)]
     cases = list(dict.fromkeys(cases))
+    be_quiet()
     found = differences(cases)
     given.out.write_text(page(cases, found), "utf-8")
     print(f"{len(cases)} judgements, {len(found)} differences: {given.out}")
