@@ -1,4 +1,4 @@
-"""CONTRIBUTING lists the private names of TRL and transformers that we rely on: all, and no others."""
+"""CONTRIBUTING lists the private names of other packages that we rely on: all, and no others."""
 
 import ast
 import inspect
@@ -58,11 +58,57 @@ def of_generation():
     return found
 
 
-def listed():
+INSIDE = ("verl", "math_verify", "latex2sympy2_extended")
+"""Packages of which we take more than their top level has."""
+
+
+def inside(source):
+    """Collect module and name of what a file takes from below the top level of `INSIDE`."""
+    tree, found, held = ast.parse(source), set(), {}
+    for node in ast.walk(tree):
+        module = node.module or "" if isinstance(node, ast.ImportFrom) and not node.level else ""
+        if module.split(".")[0] in INSIDE:
+            found |= {(module, alias.name) for alias in node.names}
+            held |= {alias.asname or alias.name: f"{module}.{alias.name}" for alias in node.names}
+    for node in ast.walk(tree):
+        owner = node.value if isinstance(node, ast.Attribute) else None
+        place = held.get(owner.id, "") if isinstance(owner, ast.Name) else ""
+        if place.rpartition(".")[2].islower():  # a module, or a function, of which nothing is taken
+            found.add((place, node.attr))
+    return {(module, name) for module, name in found if "." in module}
+
+
+def section():
     text = CONTRIBUTING.read_text("utf-8")
-    section = text.split("## Private names we rely on")[1].split("\n## ")[0]
-    return set(re.findall(r"`(_[a-z]\w*)`", section))
+    whole = text.split("## Private names we rely on")[1].split("\n## ")[0]
+    return whole.split("### Inside other packages")
+
+
+def listed():
+    return set(re.findall(r"`(_[a-z]\w*)`", section()[0]))
+
+
+def listed_inside():
+    found, module = set(), ""
+    for word in re.findall(r"`([\w.]+)`", section()[1].partition("\n- ")[2]):
+        if word.split(".")[0] in INSIDE:
+            module = word
+        else:
+            found.add((module, word))
+    return found
 
 
 def test_the_list_of_private_names_is_whole():
     assert listed() == (used() & theirs()) | of_generation()
+
+
+def test_the_list_of_what_lies_inside_other_packages_is_whole():
+    files = (REPOSITORY / "maspo").rglob("*.py")
+    assert listed_inside() == {pair for f in files for pair in inside(f.read_text("utf-8"))}
+
+
+def test_names_from_inside_are_found():
+    source = (
+        "from verl.a import b as c\nfrom math_verify import parser\nc.d\nparser._e = 1\nimport verl"
+    )
+    assert inside(source) == {("verl.a", "b"), ("verl.a.b", "d"), ("math_verify.parser", "_e")}
