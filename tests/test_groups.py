@@ -6,7 +6,7 @@ from datasets import Dataset
 
 import maspo
 from maspo.engines.trl import MASPOConfig, MASPOTrainer
-from maspo.engines.trl.training import trl_config
+from maspo.engines.trl.translate import trl_config
 from maspo.errors import InputError
 from maspo.models import load_model
 from maspo.recipes import load_recipe

@@ -1,6 +1,7 @@
 """Rollouts by the policy of k rollouts ago: whose completions, whose log-probabilities, what is refused."""
 
 import copy
+import dataclasses
 import re
 from dataclasses import dataclass
 
@@ -8,7 +9,8 @@ import pytest
 import torch
 from datasets import Dataset
 
-from maspo.core.batch import MAX_LOG_RATIO
+from maspo.core.apply import apply_objective
+from maspo.core.batch import MAX_LOG_RATIO, TokenBatch
 from maspo.engines.trl import MASPOConfig, MASPOTrainer
 from maspo.engines.trl.adapters import check_model, peft_config
 from maspo.engines.trl.past import PastPolicies, check_budget
@@ -16,6 +18,7 @@ from maspo.engines.trl.translate import trl_config
 from maspo.engines.verl.translate import Cluster, overrides
 from maspo.errors import InputError
 from maspo.models import load_model
+from maspo.objectives import make_objective
 from maspo.objectives.advice import INERT
 from maspo.recipes import load_recipe, plan
 from maspo.recipes.schema import Lora
@@ -227,3 +230,97 @@ def test_with_one_update_on_stale_data_no_gate_is_called_inert(tmp_path, recwarn
     words = ["rollout.staleness=1", "training.updates_per_rollout=1"]
     args = trl_config(load_recipe("quickstart", words), tmp_path, strict=True)
     assert args.staleness == 1 and not [w for w in recwarn if INERT in str(w.message)]
+
+
+# --- corrections and controls --------------------------------------------------------------------
+
+
+def test_a_correction_makes_up_for_the_policy_that_drew_the_rollout(tmp_path):
+    """Ratios start at 1, and the weight of a token is the ratio of the two policies, held at a bound."""
+    late = trainer(
+        tmp_path, staleness=1, correction={"mode": "token_truncate", "low": None, "high": 1.1},
+        max_steps=6, objective="grpo",
+    )  # fmt: skip
+    seen = []
+    compute = late._compute_loss
+    late._compute_loss = lambda model, inputs: (seen.append(dict(inputs)), compute(model, inputs))[
+        1
+    ]
+    batches = []
+    late.token_sink = lambda step, batch, live: batches.append(batch)
+    late.train()
+    other = trainer(tmp_path / "other")
+    other.model.train()
+    for index, inputs in enumerate(seen):
+        rollout = index // 2
+        kept = inputs["completion_mask"].bool()
+        other.model.load_state_dict(late.rollouts[max(0, rollout - 1)].weights)
+        drawn = scored(other.model, inputs)
+        other.model.load_state_dict(late.rollouts[rollout].weights)
+        start = scored(other.model, inputs)
+        expected = (start - drawn).exp().clamp(max=1.1)
+        torch.testing.assert_close(
+            inputs["rollout_weights"][kept], expected[kept], rtol=1e-4, atol=1e-5
+        )
+        torch.testing.assert_close(
+            inputs["old_per_token_logps"][kept], start[kept], rtol=0, atol=2e-5
+        )
+        assert (rollout == 0) == bool((expected[kept] - 1).abs().max() < 1e-4)
+
+
+def test_a_correction_needs_stale_data(tmp_path):
+    with pytest.raises(InputError, match=r"correction would do nothing without rollout\.staleness"):
+        load_recipe("quickstart", ["rollout.correction={mode: token_mask}"])
+    words = ["rollout.staleness=2", "rollout.correction={mode: token_mask, high: 3}"]
+    args = trl_config(load_recipe("quickstart", words), tmp_path)
+    assert args.correction == {"mode": "token_mask", "low": None, "high": 3.0}
+    assert any(
+        "correct for (token_mask)" in line for line in plan(load_recipe("quickstart", words))
+    )
+
+
+def test_what_bounds_stale_data_is_reachable_from_a_recipe(tmp_path):
+    words = ["objective={name: maspo, cap: 3, soft_cap: true, off_policy_threshold: 0.5}"]
+    objective = trl_config(load_recipe("quickstart", words), tmp_path).objective
+    assert (objective.cap, objective.soft_cap, objective.off_policy_threshold) == (3, True, 0.5)
+
+
+def test_the_norm_of_another_objective(tmp_path):
+    """The direction stays, the root mean square becomes GRPO's: by hand over the tokens of a batch."""
+    g = torch.Generator().manual_seed(0)
+    old = -torch.rand(4, 6, generator=g, dtype=torch.float64) - 0.5
+    new = old + 0.4 * torch.randn(4, 6, generator=g, dtype=torch.float64).clamp(max=1)
+    advantages = torch.tensor([1.0, -1.0, 0.5, 0.0], dtype=torch.float64)
+    batch = TokenBatch.clean(new, old, advantages, torch.ones(4, 6))
+    maspo, grpo = make_objective("maspo", sigma_base=0.3), make_objective("grpo")
+    own, other = (apply_objective(each, batch).slopes for each in (maspo, grpo))
+    found = apply_objective(maspo, batch, match_norm=grpo)
+    assert float(found.slopes.norm()) == pytest.approx(float(other.norm()), rel=1e-12)
+    torch.testing.assert_close(found.slopes / found.slopes.norm(), own / own.norm())
+    torch.testing.assert_close(found.weights * advantages[:, None], found.slopes)
+    assert torch.equal(apply_objective(grpo, batch, match_norm=grpo).slopes, other)
+    halves = apply_objective(
+        maspo, dataclasses.replace(batch, sum_over_processes=lambda x: 2 * x), match_norm=grpo
+    )
+    torch.testing.assert_close(halves.slopes, found.slopes)  # two processes of the same tokens
+    still = TokenBatch.clean(old, old, 0 * advantages, torch.ones(4, 6))
+    assert not apply_objective(maspo, still, match_norm=grpo).slopes.any()
+
+
+def test_a_run_at_the_norm_of_another_objective_trains_by_it(tmp_path):
+    words = ["training.match_norm=grpo", "objective={name: maspo, sigma_base: 0.1}"]
+    args = trl_config(load_recipe("quickstart", words), tmp_path)
+    assert args.match_norm == make_objective("grpo")
+    lines = plan(load_recipe("quickstart", words))
+    assert any("scaled to the norm of GRPO()" in line for line in lines)
+    norms = []
+    for matched in ("grpo", None):
+        made = trainer(
+            tmp_path / str(matched), objective=make_objective("maspo", sigma_base=0.01),
+            match_norm=matched and make_objective(matched), learning_rate=3e-3, max_steps=2,
+            updates_per_rollout=2,
+        )  # fmt: skip
+        made.train()
+        norms.append([row["grad_norm"] for row in made.state.log_history if "grad_norm" in row])
+    assert norms[0][0] == pytest.approx(norms[1][0], rel=1e-5)  # all ratios are 1
+    assert norms[0][1] > 1.005 * norms[1][1]  # a narrow gate takes much, which is made up for

@@ -45,6 +45,16 @@ Tune = Annotated[
         metavar="RATES", help="Learning rates to choose from for each objective, as 3e-5,1e-4."
     ),
 ]
+Rates = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RATES",
+        help="Learning rates at which every objective is raced, as 3e-5,1e-4,3e-4: best value and tolerance.",
+    ),
+]
+EqualNorm = Annotated[
+    bool, typer.Option("--equal-norm", help="Scale every update to the first objective's.")
+]
 TuneSeeds = Annotated[int, typer.Option(help="Runs for each learning rate, on seeds of their own.")]
 Out = Annotated[
     str | None, typer.Option(help="Folder of the race; one that was interrupted goes on.")
@@ -62,6 +72,8 @@ def compare(
     budget_minutes: MinutesBudget = None,
     tune: Tune = None,
     tune_seeds: TuneSeeds = 2,
+    rates: Rates = None,
+    equal_norm: EqualNorm = False,
     set_: Overrides = None,
     out: Out = None,
     engine: EngineName = DEFAULT_ENGINE,
@@ -84,6 +96,8 @@ def compare(
         staleness=_numbers("--staleness", staleness, int),
         rates=_numbers("--tune", tune, float),
         tuning_seeds=tune_seeds,
+        sweep=_numbers("--rates", rates, float),
+        equal_norm=equal_norm,
         engine=engine,
         launch=launch,
     )
@@ -100,7 +114,7 @@ def compare(
     console.print()
     for group in found.groups:
         say(group.title, "bold")
-        for one in group.conclusions:
+        for one in (*group.conclusions, *found.of_tolerance(group)):
             say(one.text)
     console.print(f"\nreport [bold]{folder.path / 'report.html'}[/bold]", highlight=False)
 

@@ -50,9 +50,16 @@ class Applied:
 
 @torch.no_grad()
 def apply_objective(
-    objective: Objective, batch: TokenBatch, rollout_weights: Tokens | None = None
+    objective: Objective,
+    batch: TokenBatch,
+    rollout_weights: Tokens | None = None,
+    match_norm: Objective | None = None,
 ) -> Applied:
     """Apply `objective` to `batch`; `rollout_weights`, `[batch, time]`, multiply any objective.
+
+    With `match_norm` the coefficients of the batch on ∇log π are scaled by one number, so that the root
+    of the sum of their squares, over all processes, is that of `match_norm` on the same tokens: a
+    control that tells the shape of an objective from the size of its steps.
 
     What lies under the mask of `rollout_weights` may be anything. Raises InputError where the batch
     lacks one of `objective.inputs`.
@@ -62,6 +69,11 @@ def apply_objective(
     if rollout_weights is not None:
         factor = only(rollout_weights, batch.kept)
         weights, slopes, values = weights * factor, slopes * factor, values * factor
+    if match_norm is not None:
+        other = apply_objective(match_norm, batch, rollout_weights).slopes
+        sums = batch.total(torch.stack([slopes.square().sum(), other.square().sum()]))
+        scale = (sums[1] / sums[0]).sqrt() if sums[0] > 0 else sums.new_ones(())
+        weights, slopes, values = weights * scale, slopes * scale, values * scale
     return Applied(batch=batch, terms=terms, weights=weights, slopes=slopes, values=values)
 
 

@@ -18,12 +18,13 @@ def plan(recipe: Recipe, processes: int = 1) -> list[str]:
         f"objective  {recipe.make_objective()}",
         f"rollout    {rollout.prompts} prompts x {rollout.samples} samples = {recipe.completions} "
         f"completions of at most {rollout.max_completion_tokens} tokens",
-        *_staleness(rollout.staleness),
+        *_staleness(recipe),
         f"updates    {updates} per rollout, each on {recipe.completions_per_update} completions in "
         f"{passes} micro-batch{'es' if passes > 1 else ''} of {micro}"
         + (f" on each of {processes} processes" if processes > 1 else ""),
         f"training   {training.rollouts} rollouts = {steps} optimizer steps on "
         f"{training.rollouts * recipe.completions} completions",
+        *_match_norm(recipe),
         f"loss       advantages {recipe.advantages}, reduction {recipe.reduction}",
         *_rewards(recipe),
         f"evaluation {_evaluation(recipe)}",
@@ -31,15 +32,26 @@ def plan(recipe: Recipe, processes: int = 1) -> list[str]:
     return lines + [f"warning    {text}" for text in recipe_warnings(recipe)]
 
 
-def _staleness(lag: int) -> list[str]:
+def _staleness(recipe: Recipe) -> list[str]:
     """Say whose completions they are, where they are not the current policy's."""
+    lag, correction = recipe.rollout.staleness, recipe.rollout.correction
     if not lag:
         return []
+    olds = "whose log-probabilities are the old ones"
+    if correction:
+        olds = f"which rollout weights correct for ({correction.mode})"
     ago = "1 rollout" if lag == 1 else f"{lag} rollouts"
     return [
-        f"staleness  completions are drawn by the policy of {ago} ago, whose log-probabilities are the old "
-        "ones; until there is one, by the initial policy"
+        f"staleness  completions are drawn by the policy of {ago} ago, {olds}; until there is one, by the "
+        "initial policy"
     ]
+
+
+def _match_norm(recipe: Recipe) -> list[str]:
+    other = recipe.make_match_norm()
+    if other is None:
+        return []
+    return [f"norm       the coefficients of every micro-batch are scaled to the norm of {other}"]
 
 
 def _rewards(recipe: Recipe) -> list[str]:
@@ -75,7 +87,8 @@ def recipe_warnings(recipe: Recipe) -> list[str]:
     partial = partial_batch(objective, recipe.training.micro_batch, recipe.completions_per_update)
     if partial is not None:
         found.append(partial)
-    if recipe.training.updates_per_rollout == 1 and not recipe.rollout.staleness:
+    stale = recipe.rollout.staleness and not recipe.rollout.correction
+    if recipe.training.updates_per_rollout == 1 and not stale:
         found.append(INERT)
     return found
 

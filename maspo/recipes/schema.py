@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from maspo.core.advantages import DEFAULT_ADVANTAGES, ROLLOUT_ADVANTAGES
 from maspo.core.objective import Objective
 from maspo.core.reduction import DEFAULT_REDUCTION, REDUCTIONS
+from maspo.core.rollout import ROLLOUT_MODES
 from maspo.data import Problem, load_problems
 from maspo.data.sources import is_file
 from maspo.errors import InputError
@@ -90,6 +91,22 @@ class TrainingData(Data):
     """Problems with a longer prompt are left out."""
 
 
+class RolloutCorrection(Section):
+    """Weights that correct for a rollout drawn by another policy; see `maspo.rollout_weights`."""
+
+    mode: Literal[
+        "token_truncate",
+        "token_mask",
+        "sequence_truncate",
+        "sequence_mask",
+        "seq_mean_k1",
+        "seq_mean_k3",
+    ] = "token_truncate"
+    low: Annotated[float, Field(ge=0)] | None = None
+    """Without it, as without `high`, the bound of the mode."""
+    high: Annotated[float, Field(ge=0)] | None = None
+
+
 class Rollout(Section):
     """What is sampled before the policy is updated."""
 
@@ -103,6 +120,13 @@ class Rollout(Section):
     staleness: Annotated[int, Field(ge=0)] = 0
     """Rollouts ago: the policy of then draws the completions, and its log-probabilities are the old ones;
     0: the current one. TRL with transformers only."""
+    correction: RolloutCorrection | None = None
+    """With `staleness`: the old policy is the one that the updates start from, and what it differs from
+    the one that drew the rollout is made up for by weights, by a mode of `maspo.ROLLOUT_MODES`."""
+
+
+def _named(objective: Any) -> Any:
+    return {"name": objective} if isinstance(objective, str) else objective
 
 
 class Training(Section):
@@ -127,6 +151,9 @@ class Training(Section):
     """How token losses become one number; without it as the objective's paper has it."""
     advantages: Literal["group", "center", "loo", "batch", "whiten", "gpg"] | None = None
     """How rewards become advantages; without it as the objective's paper has it."""
+    match_norm: Annotated[dict[str, Any] | None, BeforeValidator(_named)] = None
+    """An objective, as under `objective`: the coefficients of every micro-batch are scaled by one number,
+    so that their root mean square is that objective's. A control for races. TRL only."""
     kl: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the KL divergence from the initial model; 0 spares the reference model."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -222,10 +249,6 @@ class RewardSection(Section):
         return self
 
 
-def _named(objective: Any) -> Any:
-    return {"name": objective} if isinstance(objective, str) else objective
-
-
 class Recipe(Section):
     """A training run, whole."""
 
@@ -249,6 +272,11 @@ class Recipe(Section):
     def make_objective(self) -> Objective:
         """Make the objective; InputError where its name or a hyperparameter is wrong."""
         return make_objective(**{"name": "maspo", **self.objective})
+
+    def make_match_norm(self) -> Objective | None:
+        """Make the objective of `training.match_norm`; None without one."""
+        given = self.training.match_norm
+        return None if given is None else make_objective(**given)
 
     @property
     def reduction(self) -> str:
@@ -316,6 +344,9 @@ class Recipe(Section):
     def _divisible(self) -> Recipe:
         check_division(self, processes=1)
         self.make_objective()
+        self.make_match_norm()
+        if self.rollout.correction and not self.rollout.staleness:
+            raise ValueError("rollout.correction would do nothing without rollout.staleness")
         return self
 
 
@@ -345,4 +376,5 @@ def _words(field: str) -> set[str]:
 
 
 assert _words("reduction") == set(REDUCTIONS)
+assert set(get_args(RolloutCorrection.model_fields["mode"].annotation)) == set(ROLLOUT_MODES)
 assert _words("advantages") == set(ROLLOUT_ADVANTAGES)

@@ -22,7 +22,7 @@ from maspo.errors import InputError
 TEXT = {
     "prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "advantages", "tool_mask",
     "num_items_in_batch", "old_per_token_logps", "ref_per_token_logps", "sampling_per_token_logps",
-    "importance_sampling_ratio",
+    "importance_sampling_ratio", "rollout_weights",
 }  # fmt: skip
 """What a batch of text holds; with anything else, such as images, rows are left where they are."""
 
@@ -41,6 +41,7 @@ class ComputeSaving:
         self.several_processes = trainer.accelerator.num_processes > 1
         self.micro_batches_matter = bool(
             args.objective.couples_batch
+            or args.match_norm is not None
             or trainer._entropy_bonus_enabled
             or trainer.aux_loss_enabled
             or trainer.top_entropy_quantile < 1.0

@@ -85,8 +85,15 @@ class MASPOConfig(GRPOConfig):
     """Draw each rollout, and score its old log-probabilities, by the weights of so many rollouts ago; at
     the first rollouts by the oldest there are. 0: by the current ones. Not with vLLM."""
 
+    correction: dict[str, Any] | None = None
+    """With `staleness`: `mode`, `low` and `high` of `maspo.rollout_weights`. The old policy is then the
+    one that the updates start from, and the weights make up for the one that drew the rollout."""
+
     staleness_budget_gib: float = 8.0
     """Memory in GiB that the weights kept for `staleness` may take; each checkpoint holds them too."""
+
+    match_norm: Objective | None = None
+    """Scale the coefficients of every micro-batch so that their root mean square is this objective's."""
 
     strict: bool = False
     """Refuse what is otherwise only warned of."""
@@ -124,7 +131,7 @@ class MASPOConfig(GRPOConfig):
             self.steps_per_generation = updates * self.gradient_accumulation_steps
         super().__post_init__()
         self.updates_per_rollout = self._count_updates()
-        if self.updates_per_rollout <= 1 and not self.staleness:
+        if self.updates_per_rollout <= 1 and (not self.staleness or self.correction):
             self.complain(INERT)
         part = self.per_device_train_batch_size * self.world_size
         if self.needs_groups and self.per_device_train_batch_size % self.num_generations:
@@ -192,6 +199,8 @@ class MASPOConfig(GRPOConfig):
     def _check_staleness(self) -> None:
         if self.staleness < 0:
             raise InputError(f"staleness must be at least 0, not {self.staleness}")
+        if self.correction and not self.staleness:
+            raise InputError("correction would do nothing without staleness")
         if self.staleness and self.use_vllm:
             raise InputError(
                 "staleness needs rollouts by transformers, as vLLM is handed the newest weights alone: "
@@ -209,5 +218,6 @@ class MASPOConfig(GRPOConfig):
         warnings.warn(sentence, stacklevel=4)
 
     def to_dict(self) -> dict[str, Any]:
-        """As in TrainingArguments, with the objective in words."""
-        return {**super().to_dict(), "objective": repr(self.objective)}
+        """As in TrainingArguments, with the objectives in words."""
+        words = {"objective": repr(self.objective), "match_norm": repr(self.match_norm)}
+        return {**super().to_dict(), **words}

@@ -25,6 +25,8 @@ OWNED = {
     "max_completion_length": "rollout.max_completion_tokens",
     "use_vllm": "rollout.engine",
     "staleness": "rollout.staleness",
+    "correction": "rollout.correction",
+    "match_norm": "training.match_norm",
     "max_steps": "training.rollouts",
     "num_train_epochs": "training.rollouts",
     "updates_per_rollout": "training.updates_per_rollout",

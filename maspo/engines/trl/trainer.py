@@ -28,6 +28,7 @@ from trl.models.utils import disable_gradient_checkpointing
 
 from maspo.core.apply import apply_objective, with_slopes
 from maspo.core.batch import MAX_LOG_RATIO, TokenBatch
+from maspo.core.rollout import rollout_weights
 from maspo.engines.engine import TokenSink
 from maspo.engines.trl.advantages import rollout_advantages
 from maspo.engines.trl.callbacks import CollapseWarning, StallWarning
@@ -158,9 +159,14 @@ class MASPOTrainer(ResumableTrainer):
             return self._make_rollout(inputs)
         with self._past.in_place():
             output = self._make_rollout(inputs)
+            seen = {name: output[name] for name in BESIDE_TEXT if name in output}
             if "old_per_token_logps" not in output:  # TRL takes it for the current policy's
-                seen = {name: output[name] for name in BESIDE_TEXT if name in output}
                 output["old_per_token_logps"] = self._score_policy([output], **seen)
+        if self.args.correction:
+            sampler = output["old_per_token_logps"]
+            output["old_per_token_logps"] = old = self._score_policy([output], **seen)
+            mask = response_mask(output)
+            output["rollout_weights"] = rollout_weights(old, sampler, mask, **self.args.correction)
         return output
 
     def _make_rollout(self, inputs: Any) -> Batch:
@@ -354,7 +360,9 @@ class MASPOTrainer(ResumableTrainer):
             self._sum_over_processes,
             one.inputs.get("groups"),
         )
-        one.applied = applied = apply_objective(self.args.objective, batch)
+        one.applied = applied = apply_objective(
+            self.args.objective, batch, one.inputs.get("rollout_weights"), self.args.match_norm
+        )
         # TRL multiplies A' by the ratio, whose own slope already contributes the value.
         values, slopes = applied.values, applied.slopes
         one.inputs["advantages"] = with_slopes(values, slopes - values, log_probs) / batch.ratio

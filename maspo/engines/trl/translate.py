@@ -50,6 +50,8 @@ def trl_config(
         "chat_template_kwargs": recipe.model.chat_template_kwargs,
         "use_vllm": rollout.engine == "vllm",
         "staleness": rollout.staleness,
+        "correction": rollout.correction and rollout.correction.model_dump(),
+        "match_norm": recipe.make_match_norm(),
         "max_steps": training.steps,
         "updates_per_rollout": training.updates_per_rollout,
         "num_iterations": 1,

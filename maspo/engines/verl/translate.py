@@ -59,6 +59,8 @@ def overrides(recipe: Recipe, cluster: Cluster, folder: Path) -> list[str]:
             "rollout.staleness is TRL's alone: for stale data with verl use its own asynchronous trainers, "
             "whose lag is theirs"
         )
+    if recipe.training.match_norm:
+        raise InputError("training.match_norm is a control of races, which train with TRL")
     decided = {
         **_data(recipe, folder),
         "trainer.default_local_dir": str(folder / "checkpoints"),

@@ -12,6 +12,7 @@ from maspo.lab.race import inference
 from maspo.lab.race.folder import RaceFolder, Result
 from maspo.lab.race.plan import Condition, Plan, check_fairness, couplings, strangers
 from maspo.lab.race.results import Analysis, Group, Line, RunCurves
+from maspo.lab.race.tolerance import Sweep, compare_tolerances, rate_curve
 from maspo.lab.race.tuning import best_rates, tuned_at_the_edge, tuning_scores
 from maspo.recipes import load_recipe
 
@@ -33,9 +34,16 @@ def analyse(folder: RaceFolder) -> Analysis:
         for r in results
         if (folder.run_folder(r.trial) / "recipe.yaml").exists()
     }
-    fairness = check_fairness(recipes, tuned=bool(plan.rates))
-    groups = tuple(_group(plan, condition, results) for condition in plan.conditions)
-    notes = [*_absent(groups), *_started_alike(results), *_origins(folder, results)]
+    fairness = check_fairness(recipes, tuned=bool(plan.rates or plan.sweep))
+    sweeps = tuple(_sweep(plan, condition, results) for condition in plan.conditions if plan.sweep)
+    at_best = results if not sweeps else [r for r in results if _is_best(r, sweeps)]
+    groups = tuple(_group(plan, condition, at_best) for condition in plan.conditions)
+    notes = [
+        *_absent(groups),
+        *_failures(sweeps),
+        *_started_alike(results),
+        *_origins(folder, results),
+    ]
     if rates is not None:
         notes += tuned_at_the_edge(plan, rates)
     notes += [f"{line}." for line in (*strangers(plan), *couplings(plan))]
@@ -44,9 +52,43 @@ def analyse(folder: RaceFolder) -> Analysis:
         metric=next((r.metric for r in results if r.summary), "score"),
         groups=groups,
         fairness=fairness,
+        sweeps=sweeps,
         tried=tried,
         notes=tuple(notes),
     )
+
+
+def _sweep(plan: Plan, condition: Condition, results: Sequence[Result]) -> Sweep:
+    """Read the scores of all objectives at all rates."""
+    curves = []
+    for label in plan.labels:
+        mine = [r for r in results if (r.trial.entrant, r.trial.condition) == (label, condition)]
+        scores: dict[int, dict[float, float]] = {}
+        for result in mine:
+            if result.score is not None:
+                scores.setdefault(result.trial.seed, {})[result.trial.learning_rate] = result.score
+        failed = sum(result.failure is not None for result in mine)
+        curves.append(rate_curve(label, plan.sweep, scores, failed))
+    judged = compare_tolerances(curves, plan.sweep)
+    return Sweep(condition=condition, rates=plan.sweep, curves=tuple(judged))
+
+
+def _is_best(result: Result, sweeps: Sequence[Sweep]) -> bool:
+    """Whether a run of a sweep is one at its objective's best rate."""
+    trial = result.trial
+    sweep = next(one for one in sweeps if one.condition == trial.condition)
+    best = next(curve.best_rate for curve in sweep.curves if curve.label == trial.entrant)
+    return trial.learning_rate == (sweep.rates[0] if best is None else best)
+
+
+def _failures(sweeps: Sequence[Sweep]) -> Iterable[str]:
+    for sweep in sweeps:
+        for curve in sweep.curves:
+            if curve.failed:
+                yield (
+                    f"{curve.label}, {sweep.condition}: {curve.failed} runs of the sweep failed; seeds "
+                    "that lack a rate are left out of its curve."
+                )
 
 
 def _group(plan: Plan, condition: Condition, results: Sequence[Result]) -> Group:

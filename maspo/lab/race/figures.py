@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import stdev
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -70,6 +71,7 @@ def race_figures(analysis: Analysis) -> dict[str, Figure]:
     """Draw every picture that there are values for, by name."""
     figures = {curve.name: _curves(analysis, curve) for curve in CURVES}
     figures |= {"final": _final(analysis), "differences": _differences(analysis)}
+    figures |= {"rates": _rates(analysis)}
     return {name: figure for name, figure in figures.items() if figure is not None}
 
 
@@ -101,6 +103,44 @@ def _curves(analysis: Analysis, curve: Curve) -> Figure | None:
         for label, color in colors.items()
     ]
     figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9)
+    return figure
+
+
+def _rates(analysis: Analysis) -> Figure | None:
+    """Draw the score against the learning rate, mean and standard error over seeds."""
+    sweeps = [s for s in analysis.sweeps if any(curve.scores for curve in s.curves)]
+    if not sweeps:
+        return None
+    colors = color_names(analysis)
+    figure = Figure(
+        figsize=(2.6 + 3.4 * len(sweeps), 3.6), dpi=160, layout="constrained", facecolor="white"
+    )
+    panels = figure.subplots(1, len(sweeps), sharey=True, squeeze=False)[0]
+    for axes, sweep in zip(panels, sweeps, strict=True):
+        for curve in sweep.curves:
+            columns = list(zip(*curve.scores.values(), strict=True))
+            errors = [stdev(c) / len(c) ** 0.5 if len(c) > 1 else 0.0 for c in columns]
+            axes.errorbar(
+                sweep.rates[: len(columns)],
+                [100 * mean for mean in curve.means],
+                [100 * error for error in errors],
+                color=COLORS[colors[curve.label]],
+                marker="o",
+                markersize=4,
+                linewidth=1.8,
+                elinewidth=1,
+                label=curve.label,
+            )
+        axes.set_xscale("log")
+        axes.set_xticks(sweep.rates, [f"{rate:g}" for rate in sweep.rates])
+        axes.minorticks_off()
+        axes.set_xlabel("Learning rate")
+        style_axes(axes)
+        if len(sweeps) > 1:
+            axes.set_title(str(sweep.condition), color=INK, size=10)
+    panels[0].set_ylabel(f"{analysis.metric.capitalize()} after training (%)")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=9)
     return figure
 
 

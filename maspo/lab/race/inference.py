@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 from maspo.core.collapse import Collapse
 from maspo.errors import InputError
@@ -111,6 +111,8 @@ class PairedComparison:
     """Of Student's paired t-test; None of fewer than two pairs, or where all differences are equal."""
     needed: int | None
     """Seeds for which an effect of the observed size would be seen 4 times in 5; None where unknown."""
+    shown: float | None
+    """The smallest difference that as many seeds would show 4 times in 5; None where unknown."""
 
 
 def compared(scores: Mapping[int, float], baseline: Mapping[int, float]) -> PairedComparison | None:
@@ -129,7 +131,25 @@ def compared(scores: Mapping[int, float], baseline: Mapping[int, float]) -> Pair
         improvement=resampled_estimate(improvement, one, other),
         p=None if tested is None else float(tested.pvalue),
         needed=seeds_needed(float(np.mean(gaps)), spread),
+        shown=smallest_shown(spread, len(gaps)) if spread > ROUNDING else None,
     )
+
+
+def smallest_shown(spread: float, seeds: int) -> float:
+    """The mean difference that a paired t-test at 5% sees with a probability of 80%.
+
+    Args:
+        spread: standard deviation of the differences.
+        seeds: pairs, two or more.
+
+    From the noncentral t distribution; without the adjustment for several objectives.
+    """
+    bound = stats.t.ppf(0.5 + LEVEL / 2, seeds - 1)
+
+    def missing(shift: float) -> float:
+        return stats.nct.sf(bound, seeds - 1, shift) - POWER
+
+    return float(optimize.brentq(missing, 0, 3 * bound + 10)) * spread / math.sqrt(seeds)  # pyright: ignore
 
 
 def seeds_needed(effect: float, spread: float) -> int | None:
@@ -244,16 +264,22 @@ def conclude(
     told = f"{label} against {baseline}: {points(change.value, 1)} points"
     if found.seeds >= FEWEST:
         told += f" (95% interval {interval_text(low, high, signed=True)}, {found.seeds} seeds)"
-    finding, because = _finding(found, low, high, adjusted, failed)
+    finding, because = finding_of(found.seeds, low, high, adjusted, failed)
     more = "" if finding in ("better", "worse") else _more(found)
     return Conclusion(finding=finding, text=f"{told}; {because}{more}.")
 
 
-def _finding(
-    found: PairedComparison, low: float, high: float, adjusted: float | None, failed: int
+def finding_of(
+    seeds: int,
+    low: float,
+    high: float,
+    adjusted: float | None,
+    failed: int,
+    words: tuple[str, str] = ("better", "worse"),
 ) -> tuple[str, str]:
-    if found.seeds < FEWEST:
-        few = f"{found.seeds} seed" + ("s" if found.seeds > 1 else "")
+    """Return a finding, one of `words`, hint or none, and why, of an interval about zero: see `conclude`."""
+    if seeds < FEWEST:
+        few = f"{seeds} seed" + ("s" if seeds > 1 else "")
         return "none", f"nothing can be said from {few}"
     if failed:
         runs = "1 run has" if failed == 1 else f"{failed} runs have"
@@ -262,7 +288,7 @@ def _finding(
         return "none", "the interval holds zero: no difference is shown"
     if high - low <= ROUNDING:
         return "none", "the same in every seed, which no interval of these can judge"
-    better = "better" if low > 0 else "worse"
+    better = words[0] if low > 0 else words[1]
     if adjusted is None or adjusted >= 1 - LEVEL:
         return "hint", (
             f"the interval leaves out zero, but a t-test adjusted for the number of objectives "
@@ -272,9 +298,12 @@ def _finding(
 
 
 def _more(found: PairedComparison) -> str:
-    if found.needed is None or found.needed <= found.seeds:
-        return ""
-    return f"; an effect of this size would need roughly {found.needed} seeds"
+    told = ""
+    if found.seeds >= FEWEST and found.shown is not None:
+        told = f"; so many seeds would show {100 * found.shown:.1f} points 4 times in 5"
+    if found.needed is not None and found.needed > found.seeds:
+        told += f"; an effect of this size would need roughly {found.needed} seeds"
+    return told
 
 
 def _p(value: float | None) -> str:

@@ -85,6 +85,8 @@ class Plan:
     seeds: tuple[int, ...]
     rates: tuple[float, ...] = ()
     """Learning rates to choose from for each entrant; none: all take the recipe's."""
+    sweep: tuple[float, ...] = ()
+    """Learning rates that every entrant is raced at, each of them, ascending; none: one rate each."""
     tuning_seeds: tuple[int, ...] = ()
     engine: str = DEFAULT_ENGINE
     """What trains all of them, by its name in `ENGINES`."""
@@ -121,20 +123,19 @@ class Plan:
         Args:
             rates: the tuned learning rates; without one an entrant that was to be tuned has no runs.
         """
-        rate = self.recipe.training.learning_rate
-        if rates is None:
-            rates = {(label, one): rate for label in self.labels for one in self.conditions}
+        given = self.sweep or (self.recipe.training.learning_rate,)
+
+        def of(label: str, condition: Condition) -> tuple[float, ...]:
+            if rates is None:
+                return given
+            return (rates[label, condition],) if (label, condition) in rates else ()
+
         return [
-            Trial(
-                entrant=label,
-                condition=condition,
-                learning_rate=rates[label, condition],
-                seed=seed,
-            )
+            Trial(entrant=label, condition=condition, learning_rate=rate, seed=seed)
             for seed in self.seeds
             for condition in self.conditions
             for label in self.labels
-            if (label, condition) in rates
+            for rate in of(label, condition)
         ]
 
     def recipe_of(self, trial: Trial) -> Recipe:
@@ -161,6 +162,7 @@ class Plan:
             "staleness": list(self.staleness),
             "seeds": list(self.seeds),
             "rates": list(self.rates),
+            "sweep": list(self.sweep),
             "tuning_seeds": list(self.tuning_seeds),
             "engine": self.engine,
             "launch": self.launch.given(),
@@ -177,6 +179,7 @@ class Plan:
             staleness=tuple(content["staleness"]),
             seeds=tuple(content["seeds"]),
             rates=tuple(content["rates"]),
+            sweep=tuple(content["sweep"]),
             tuning_seeds=tuple(content["tuning_seeds"]),
             engine=content["engine"],
             launch=Launch(**content["launch"]),
@@ -197,12 +200,16 @@ def make_plan(
     staleness: Sequence[int] = (),
     rates: Sequence[float] = (),
     tuning_seeds: int = 0,
+    sweep: Sequence[float] = (),
+    equal_norm: bool = False,
     engine: str = DEFAULT_ENGINE,
     launch: Launch | None = None,
 ) -> Plan:
     """Plan a race of `objectives` (see `parse_entrants`) on a recipe.
 
-    Seeds count up from the recipe's. Advantages and reduction are the recipe's, or else those of
+    Seeds count up from the recipe's. `rates` are tuned on seeds of their own, `sweep` is raced whole.
+    With `equal_norm` the updates of all are scaled to the first's, see `training.match_norm`.
+    Advantages and reduction are the recipe's, or else those of
     the first objective, for all. Raises InputError where a run could not be made, two objectives are
     the same, or the engine has no use for a setting of `launch`.
     """
@@ -225,6 +232,8 @@ def make_plan(
     baseline = parse_recipe(content)
     content["training"]["advantages"] = baseline.advantages
     content["training"]["reduction"] = baseline.reduction
+    if equal_norm:
+        content["training"]["match_norm"] = entrants[0].settings
     updates = tuple(updates) or (recipe.training.updates_per_rollout,)
     for count in updates:
         if count < 1 or recipe.completions % count:
@@ -235,8 +244,14 @@ def make_plan(
     staleness = tuple(staleness) or (recipe.rollout.staleness,)
     if min(staleness) < 0:
         raise InputError(f"a staleness must be at least 0, not {min(staleness)}")
-    if any(not 0 < rate < math.inf for rate in rates):
+    if any(not 0 < rate < math.inf for rate in (*rates, *sweep)):
         raise InputError("learning rates must be positive")
+    if rates and sweep:
+        raise InputError(
+            "learning rates are tuned (--tune) or all of them raced (--rates), not both"
+        )
+    if len(sweep) == 1:
+        raise InputError("one learning rate is no sweep: give --rates two or more")
     if recipe.seed <= TUNING_SEED < recipe.seed + seeds and rates:
         raise InputError(f"seeds from {TUNING_SEED} on are for tuning; choose another seed")
     plan = Plan(
@@ -246,11 +261,14 @@ def make_plan(
         staleness=_distinct("staleness", staleness),
         seeds=tuple(range(recipe.seed, recipe.seed + seeds)),
         rates=_distinct("learning rates", rates),
+        sweep=tuple(sorted(_distinct("learning rates", sweep))),
         tuning_seeds=tuple(range(TUNING_SEED, TUNING_SEED + tuning_seeds)) if rates else (),
         engine=engine,
         launch=launch,
     )
-    check_fairness({trial.name: plan.recipe_of(trial) for trial in plan.trials()})
+    check_fairness(
+        {trial.name: plan.recipe_of(trial) for trial in plan.trials()}, tuned=bool(sweep)
+    )
     return plan
 
 
@@ -279,7 +297,7 @@ def differences(one: Recipe, other: Recipe) -> dict[str, tuple[Any, Any]]:
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, dict) and value and key != "objective":
+        if isinstance(value, dict) and value and key not in ("objective", "match_norm"):
             flat |= _flat(value, f"{prefix}{key}.")
         else:
             flat[prefix + key] = value
@@ -293,7 +311,7 @@ def check_fairness(
 
     Args:
         recipes: by name, the runs of one race.
-        tuned: whether learning rates were chosen for each objective.
+        tuned: whether learning rates were chosen for each objective, or swept.
 
     Raises InputError where one differs in anything but the objective, or the tuned learning rate.
     """

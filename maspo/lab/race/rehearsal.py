@@ -35,13 +35,22 @@ def introduce(plan: Plan, screen: Screen, more: str = "") -> None:
         f"updates per rollout {', '.join(map(str, plan.updates))}; {_staleness(plan)}"
         f"seeds {', '.join(map(str, plan.seeds))}{more}",
         f"for all    advantages {training.advantages}, reduction {training.reduction}, learning rate "
-        + ("tuned" if plan.rates else f"{training.learning_rate:g} {training.schedule}"),
+        + _rates(plan),
         "proof      the recipes of one seed differ in objective"
-        + (" and learning rate alone" if plan.rates else " alone"),
+        + (" and learning rate alone" if plan.rates or plan.sweep else " alone"),
         *(f"note       {line}" for line in (*strangers(plan), *couplings(plan))),
     ]
     for line in lines:
         screen.say(line, "dim")
+
+
+def _rates(plan: Plan) -> str:
+    """Say which learning rates the runs have."""
+    if plan.rates:
+        return "tuned"
+    if plan.sweep:
+        return f"each of {', '.join(f'{rate:g}' for rate in plan.sweep)}"
+    return f"{plan.recipe.training.learning_rate:g} {plan.recipe.training.schedule}"
 
 
 def _staleness(plan: Plan) -> str:

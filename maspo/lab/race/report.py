@@ -21,9 +21,12 @@ from maspo.lab.race.text import (
     proof,
     race_headline,
     short_label,
+    sweep_legend,
+    sweep_table,
     tuned_on,
     tuning,
 )
+from maspo.lab.race.tolerance import Sweep
 from maspo.recipes import dump_recipe
 
 POINTS_OF_A_CURVE = 200
@@ -78,6 +81,7 @@ def results(analysis: Analysis) -> dict[str, Any]:
             "staleness": group.condition.staleness,
             "score_before": group.start,
             "threshold": group.threshold,
+            "sweep": [asdict(curve) for s in _sweeps(analysis, group) for curve in s.curves],
             "objectives": [line(one, group.condition) for one in group.lines],
         }
         for group in analysis.groups
@@ -102,12 +106,20 @@ def race_markdown(analysis: Analysis, manifest: dict[str, Any], figures: list[st
     for group in analysis.groups:
         parts += [f"## {group.title.capitalize()}", _items(one.text for one in group.conclusions)]
         parts += [_table([list(HEADS), *_rows(analysis, group)]), legend(analysis, group)]
+        for sweep in _sweeps(analysis, group):
+            parts += [_table(sweep_table(sweep)), sweep_legend(analysis)]
+            parts += [_items(one.text for one in analysis.of_tolerance(group))]
         if analysis.tried:
             parts += [_table(tuning(analysis, group)), tuned_on(analysis)]
     parts += [f"![{name}](plots/{name}.png)" for name in figures]
     parts += ["## What is the same, and what is not", _proof(analysis)]
     parts += ["## Where this comes from", _items(f"{k}: {v}" for k, v in origin(manifest).items())]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _sweeps(analysis: Analysis, group: Group) -> list[Sweep]:
+    """Return the sweep under the condition of a group, where there is one."""
+    return [sweep for sweep in analysis.sweeps if sweep.condition == group.condition]
 
 
 def _items(lines: Any) -> str:
@@ -143,6 +155,9 @@ def race_page(analysis: Analysis, manifest: dict[str, Any]) -> str:
         legend=legend,
         tuning=tuning,
         tuned_on=tuned_on(analysis),
+        sweeps=_sweeps,
+        sweep_table=sweep_table,
+        sweep_legend=sweep_legend(analysis),
         scale=_scale(analysis),
         proof=proof(analysis),
         objectives={e.label: e.settings for e in analysis.plan.entrants},

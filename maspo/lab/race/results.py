@@ -14,6 +14,7 @@ from maspo.lab.race import inference
 from maspo.lab.race.folder import Result
 from maspo.lab.race.inference import Conclusion, PairedComparison
 from maspo.lab.race.plan import Condition, Plan
+from maspo.lab.race.tolerance import Sweep
 from maspo.lab.race.tuning import Tried
 
 
@@ -152,6 +153,8 @@ class Analysis:
     groups: tuple[Group, ...]
     fairness: dict[str, tuple[str, ...]]
     """By run, the keys in which its recipe differs from the first of its seed and condition."""
+    sweeps: tuple[Sweep, ...]
+    """The scores at all learning rates, by condition; empty where there was one rate each."""
     tried: Tried
     """What tuning found; empty without it."""
     notes: tuple[str, ...]
@@ -167,6 +170,16 @@ class Analysis:
         return [
             replace(one, text=f"{group.title}: {one.text}") if len(self.groups) > 1 else one
             for group in self.groups
-            for one in group.conclusions
+            for one in (*group.conclusions, *self.of_tolerance(group))
             if one.finding != "none"
+        ]
+
+    def of_tolerance(self, group: Group) -> list[Conclusion]:
+        """Give what is said of the tolerances under the condition of a group."""
+        return [
+            curve.conclusion
+            for sweep in self.sweeps
+            if sweep.condition == group.condition
+            for curve in sweep.curves
+            if curve.conclusion
         ]

@@ -11,6 +11,7 @@ from maspo.lab.objective_list import Entrant
 from maspo.lab.race.analysis import WAY
 from maspo.lab.race.inference import FEWEST, median_reached
 from maspo.lab.race.results import Analysis, Group, Line
+from maspo.lab.race.tolerance import Factor, Sweep
 from maspo.objectives import OBJECTIVES
 
 
@@ -121,6 +122,41 @@ def tuning(analysis: Analysis, group: Group) -> list[list[str]]:
         scores = [found[rate] for rate in rates]
         rows.append([line.label, *(MISSING if s is None else percent(s, 1) for s in scores)])
     return [["Learning rate", *(f"{rate:g}" for rate in rates)], *rows]
+
+
+SWEEP_HEADS = ("Best", "at", "Tolerance", "Against the baseline")
+
+
+def sweep_table(sweep: Sweep) -> list[list[str]]:
+    """Give the table of the scores by learning rate: a head, and a row for each objective."""
+    rows = []
+    for curve in sweep.curves:
+        means = [percent(mean, 1) for mean in curve.means] or [MISSING] * len(sweep.rates)
+        best = MISSING if curve.best is None else percent(curve.best, 1)
+        at = MISSING if curve.best_rate is None else f"{curve.best_rate:g}"
+        row = [curve.label, *means, best, at]
+        rows.append([*row, factor_text(curve.tolerance), factor_text(curve.against)])
+    return [["Learning rate", *(f"{rate:g}" for rate in sweep.rates), *SWEEP_HEADS], *rows]
+
+
+def factor_text(factor: Factor | None) -> str:
+    """Write a factor on the learning rate, and its interval."""
+    if factor is None:
+        return MISSING
+    told = f"{'' if factor.bound == 'both' else factor.bound} {factor.value:.2f}".strip()
+    return told if factor.low is None else f"{told} [{factor.low:.2f}, {factor.high:.2f}]"
+
+
+def sweep_legend(analysis: Analysis) -> str:
+    """Explain the table of the learning rates."""
+    return (
+        f"{analysis.metric.capitalize()} in percent by learning rate, mean over seeds; best: the highest of "
+        "them, whose rate was chosen on the same seeds, which flatters all alike. Tolerance: the "
+        "factor by which the rate may exceed the best one before two points are lost, interpolated in "
+        "the logarithm of the rate; at least, where they were not lost within the rates tried. It compares "
+        "shapes, not step sizes: whatever halves every step doubles the best rate and leaves the tolerance. "
+        f"Brackets: {LEVEL:.0%} bootstrap intervals over seeds, paired for the last column."
+    )
 
 
 def tuned_on(analysis: Analysis) -> str:
