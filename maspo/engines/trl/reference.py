@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,17 +19,24 @@ def reference_is(model: Any) -> Iterator[None]:
     TRL loads the reference by the name that the policy's configuration holds. For a merged adapter, a
     GGUF file or a model that was changed after loading that is another model, or none at all. A policy
     given by name is loaded by TRL twice, and one that ZeRO-3 has dealt out cannot be copied: there
-    the reference stays TRL's.
+    the reference stays TRL's, and a warning says so for ZeRO-3.
     """
-    if isinstance(model, str) or is_deepspeed_zero3_enabled():
+    if isinstance(model, str):
         yield
         return
 
-    def copy_of_policy(*_: Any, **__: Any) -> Any:
+    def reference(name: str, *rest: Any, **kwargs: Any) -> Any:
+        if is_deepspeed_zero3_enabled():
+            warnings.warn(
+                f"with ZeRO-3 the reference of the KL term is loaded from {name}: it is the model that was "
+                "handed in only if that one was loaded from there and not changed since",
+                stacklevel=2,
+            )
+            return load(name, *rest, **kwargs)
         return copy.deepcopy(model).requires_grad_(False).eval()
 
     load = grpo_trainer.create_model_from_path
-    grpo_trainer.create_model_from_path = copy_of_policy
+    grpo_trainer.create_model_from_path = reference
     try:
         yield
     finally:
