@@ -13,6 +13,7 @@ import transformers  # noqa: E402
 from transformers import cache_utils  # noqa: E402
 from transformers.generation import configuration_utils  # noqa: E402
 from transformers.generation import utils as generation_utils  # noqa: E402
+from trl.generation import vllm_generation  # noqa: E402
 from trl.trainer import grpo_trainer  # noqa: E402
 
 import maspo  # noqa: E402
@@ -25,7 +26,8 @@ CONTRIBUTING = Path(__file__).resolve().parents[1] / "CONTRIBUTING.md"
 
 def theirs():
     """Collect the private attributes that TRL's and transformers' trainers set or define."""
-    sources = inspect.getsource(grpo_trainer) + inspect.getsource(transformers.trainer)
+    modules = grpo_trainer, vllm_generation, transformers.trainer
+    sources = "".join(map(inspect.getsource, modules))
     return set(re.findall(r"self\.(_[a-z]\w*)", sources)) | set(vars(trl.GRPOTrainer))
 
 

@@ -1,5 +1,6 @@
 """From a recipe to TRL's settings."""
 
+import importlib.util
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -8,10 +9,13 @@ import pytest
 import torch
 
 import maspo
+from maspo.engines.engine import Launch
 from maspo.engines.trl import translate
+from maspo.engines.trl.engine import ENGINE
 from maspo.engines.trl.extras import NEEDS, OVERRIDABLE, OWNED, WITHOUT_EFFECT
 from maspo.engines.trl.translate import in_bfloat16, trl_config
 from maspo.recipes import Recipe, load_recipe
+from maspo.sampling import with_vllm
 
 
 def config(tmp_path, *settings):
@@ -91,6 +95,29 @@ def test_every_setting_that_a_recipe_owns_names_the_place(tmp_path, monkeypatch)
 def test_settings_of_trl_without_effect_are_refused(tmp_path, words, said):
     with pytest.raises(maspo.InputError, match=re.escape(said)):
         config(tmp_path, *words)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["trl.vllm_mode=server"], "trl.vllm_mode: server makes rollouts alone"),
+        (["trl.vllm_tensor_parallel_size=2"], "vllm_tensor_parallel_size above 1 makes rollouts"),
+    ],
+)
+def test_a_vllm_that_cannot_evaluate_is_refused_before_anything_is_loaded(
+    tmp_path, monkeypatch, words, said
+):
+    monkeypatch.setattr(with_vllm, "check_installed", lambda: None)
+    recipe = load_recipe("quickstart", ["rollout.engine=vllm", *words])
+    with pytest.raises(maspo.InputError, match=re.escape(said)):
+        ENGINE.check(recipe, Launch(), tmp_path)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed")
+def test_rollouts_of_vllm_without_it_are_refused(tmp_path):
+    recipe = load_recipe("quickstart", ["rollout.engine=vllm"])
+    with pytest.raises(maspo.InputError, match=r"needs a package: pip install 'maspo\[vllm\]'"):
+        ENGINE.check(recipe, Launch(), tmp_path)
 
 
 def test_what_a_setting_needs_may_be_given(tmp_path):

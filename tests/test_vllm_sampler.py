@@ -1,4 +1,4 @@
-"""The sampler over the real vLLM, where it is installed; each time in a process of its own."""
+"""Evaluations and training with the real vLLM, where it is installed; each in a process of its own."""
 
 import importlib.util
 import json
@@ -28,13 +28,20 @@ def place(tmp_path_factory):
     return folder
 
 
-def evaluated(place, out, *words):
-    """Evaluate the embedded model; give the lines of its samples file."""
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
+def run(place, *words):
+    """Run Python."""
+    environment = os.environ | {
+        "HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "OMP_WAIT_POLICY": "passive",
+    }  # fmt: skip
     environment["PYTHONPATH"] = str(Path(maspo.__file__).parents[1])
-    command = [sys.executable, "-m", "maspo", "eval", "embedded", *ASKED, *words, "--out", out]
+    command = [sys.executable, *words]
     done = subprocess.run(command, capture_output=True, text=True, cwd=place, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def evaluated(place, out, *words):
+    """Evaluate the embedded model; give the lines of its samples file."""
+    run(place, "-m", "maspo", "eval", "embedded", *ASKED, *words, "--out", out)
     return [json.loads(line) for line in (place / out / "samples.jsonl").read_text().splitlines()]
 
 
@@ -63,3 +70,22 @@ def test_greedy_decoding_gives_the_texts_of_transformers(place) -> None:
     ]
     assert texts[0] == texts[1]
     assert {"stop"} <= {one[-1] for one in texts[0]}
+
+
+@pytest.mark.parametrize("rank", [None, 2], ids=["all-weights", "lora"])
+def test_evaluations_of_training_come_from_the_vllm_of_its_rollouts(tmp_path, rank) -> None:
+    """They show the weights of their moment and leave training as it is, bit for bit."""
+    script = Path(__file__).with_name("vllm_training.py")
+    run(tmp_path, script, tmp_path, *([] if rank is None else [str(rank)]))
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["looked"] == found["alone"] and found["same_weights"]
+    assert found["from_memory"] == found["alone"], "the weights come from the trainer alone"
+    seen = found["seen"]
+    assert list(seen) == ["0", "1", "2", "3"]
+    for rollouts, texts in found["transformers"].items():
+        assert seen[rollouts]["greedy"] == texts
+    assert seen["0"]["greedy"] != seen["2"]["greedy"], "the model has not changed"
+    assert len(set(seen["0"]["sampled"].values())) > 7, "samples of a problem differ"
+    gap = "sampling/sampling_logp_difference/max"
+    gaps = [line[gap] for line in found["looked"] if gap in line]
+    assert len(gaps) == 3 and max(gaps) < 1e-3, "a rollout is sampled from the weights as they are"

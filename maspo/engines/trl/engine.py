@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from maspo.core.objective import Objective
 from maspo.engines.engine import InProcessEngine, Launch, Processes, Trained, TrainingJob
 from maspo.engines.trl.names import OWNED_BY_THE_OBJECTIVE, SUPPORTED
+from maspo.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +30,8 @@ class TRLEngine(InProcessEngine):
     def check(self, recipe: Recipe, launch: Launch, folder: Path, *, strict: bool = False) -> None:
         """Make TRL's settings, which checks them, and look how the processes are dealt out."""
         self.supported.check()
+        if recipe.rollout.engine == "vllm":
+            _check_vllm(recipe)
         from maspo.engines.trl.translate import trl_config
 
         trl_config(recipe, folder, strict=strict)
@@ -89,6 +92,27 @@ class TRLEngine(InProcessEngine):
         from maspo.engines.trl.checkpoint import keep_last
 
         keep_last(folder, count)
+
+
+def _check_vllm(recipe: Recipe) -> None:
+    """Raise InputError where vLLM is missing, or one that makes the rollouts cannot evaluate as well."""
+    from maspo.sampling.with_vllm import check_installed, prepare
+
+    check_installed()
+    prepare()  # TRL imports it
+    if recipe.evaluation is None:
+        return
+    cure = "set evaluation: null and judge the saved model by maspo eval"
+    if recipe.trl.get("vllm_mode") == "server":
+        raise InputError(
+            "trl.vllm_mode: server makes rollouts alone, as its samples have no seeds of their own; "
+            f"take colocate, or {cure}"
+        )
+    if recipe.trl.get("vllm_tensor_parallel_size", 1) > 1:
+        raise InputError(
+            "trl.vllm_tensor_parallel_size above 1 makes rollouts alone, as its processes cannot each "
+            f"take a share of an evaluation; take 1, or {cure}"
+        )
 
 
 ENGINE = TRLEngine()

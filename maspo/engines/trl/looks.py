@@ -13,8 +13,8 @@ from transformers import TrainerCallback
 
 from maspo import files
 from maspo.engines.moment import Look, Moment
+from maspo.engines.trl.colocated import sampler_of
 from maspo.recipes.schema import Recipe
-from maspo.sampling.with_transformers import TransformersSampler
 
 
 class Clock:
@@ -67,7 +67,7 @@ class Looks(TrainerCallback):
             model = trainer.accelerator.unwrap_model(trainer.model)
         moment = Moment(
             rollouts=rollouts,
-            sampler=TransformersSampler(model, trainer.processing_class, self._template),
+            sampler=sampler_of(trainer, model, self._template),
             save=lambda path: save_trained(model, path),
         )
         with self._clock.standing_still():

@@ -32,6 +32,7 @@ from maspo.core.rollout import rollout_weights
 from maspo.engines.engine import TokenSink
 from maspo.engines.trl.advantages import rollout_advantages
 from maspo.engines.trl.callbacks import CollapseWarning, StallWarning
+from maspo.engines.trl.colocated import vllm_is_ours
 from maspo.engines.trl.compute_saving import ComputeSaving
 from maspo.engines.trl.config import SCALE_REWARDS, MASPOConfig
 from maspo.engines.trl.gate_log import GateLog, clip_ratios, drop_absent
@@ -90,14 +91,14 @@ class MASPOTrainer(ResumableTrainer):
         self.token_sink: TokenSink | None = None
         self._pass: Pass | None = None
         self._gate_logs = {"train": GateLog(), "eval": GateLog()}
-        with reference_is(model):
+        with reference_is(model), vllm_is_ours(args):
             super().__init__(model, reward_funcs, args, *rest, **kwargs)
         # TRL's surrogate with its clip open, which multiplies what we give it by the ratio of each token.
         self.epsilon_low = self.epsilon_high = math.inf
         self.importance_sampling_level = "token"
         self._past = self._keep_past(args)
         self._saving = ComputeSaving(self)
-        self._guard = NonfiniteGuard(self)
+        self.guard = NonfiniteGuard(self)
         for advice in args.objective.advice(parameters=self.model.num_parameters()):
             args.complain(advice)
         self.add_callback(CollapseWarning(args.objective.when_unstable))
@@ -154,7 +155,7 @@ class MASPOTrainer(ResumableTrainer):
         return self._buffered_inputs[self._step % self._saving.micro_batches]
 
     def _generate_and_score_completions(self, inputs: Any) -> Batch:
-        self._guard.check_weights()
+        self.guard.check_weights()
         if self._past is None or not self.model.training:
             return self._make_rollout(inputs)
         with self._past.in_place():
@@ -213,7 +214,7 @@ class MASPOTrainer(ResumableTrainer):
             try:
                 return complete_rows(model, prompt_ids, self.generation_config)
             except FloatingPointError as error:
-                self._guard.give_up(f"sampling failed: {error}")
+                self.guard.give_up(f"sampling failed: {error}")
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, *rest: Any) -> Tensor:
         try:
@@ -287,7 +288,7 @@ class MASPOTrainer(ResumableTrainer):
 
     def _compute_loss(self, model: Any, inputs: Batch) -> Tensor:
         if self.model.training:
-            self._guard.watch(inputs)
+            self.guard.watch(inputs)
         live = self._saving.rows_that_matter(inputs, training=self.model.training)
         # A copy, because a generation batch is used again in every iteration on it.
         with self._handing_over(LossPass(dict(inputs), live)) as one:
@@ -374,13 +375,13 @@ class MASPOTrainer(ResumableTrainer):
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         norm: Any = super()._get_grad_norm(model, grad_norm)
-        self._guard.judge(model, norm)
+        self.guard.judge(model, norm)
         return norm
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        if self._guard.in_a_row:  # the newest checkpoint stays one from before
+        if self.guard.in_a_row:  # the newest checkpoint stays one from before
             return
-        self._guard.check_weights()
+        self.guard.check_weights()
         super()._save_checkpoint(model, trial)
 
     def _unlogged(self) -> dict[str, Any]:

@@ -112,7 +112,7 @@ class Evaluations:
             "top_p": settings.top_p,
             "max_tokens": settings.max_new_tokens,
             "template": self._asked.data.template,
-            "engine": "transformers",
+            "engine": self.recipe.rollout.engine,
             "dtype": self.recipe.model.dtype,
             "batch_size": settings.batch_size,
             "seed": settings.seed,
