@@ -30,6 +30,11 @@ from maspo.recipes import parse_recipe
 from maspo.rewards import RewardSet
 from maspo.rewards.function_reward import FunctionReward, FunctionSpec
 
+pytestmark = [  # what these two say of the recipes here is meant, and tested elsewhere
+    pytest.mark.filterwarnings("ignore:Clip-Cov weighs tokens by their place"),
+    pytest.mark.filterwarnings("ignore:with 1 update per rollout every ratio is 1"),
+]
+
 REPOSITORY = Path(maspo.__file__).parents[1]
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 CLOCKS = ("seconds", "step_time")
@@ -161,6 +166,7 @@ def test_a_finished_training_is_not_trained_further(alone):
     assert rows == [] and same(again, weights)
 
 
+@pytest.mark.filterwarnings("ignore:.* is passed over")  # each warning comes again with the next
 def test_the_newest_undamaged_checkpoint_is_taken(alone, tmp_path):
     folder = Path(shutil.copytree(alone[2], tmp_path / "copy"))
     places = checkpoint.checkpoints(folder)

@@ -319,7 +319,7 @@ def test_hangs_grow_shorter_and_stop_at_what_a_batch_may_cost():
 
 def test_a_batch_of_hangs_is_cut_short_and_every_other_answer_judged():
     towers = [rf"\boxed{{9^{{9^{{9^{{{n}}}}}}}}}" for n in range(9, 49)]
-    with Verifier(workers=1, time_limit=1.0, batch_limit=2.0) as one:
+    with Verifier(workers=1, time_limit=4.0, batch_limit=8.0) as one:
         texts = [*towers, *[r"\boxed{\sqrt{8}}"] * 2]
         verdicts = one.verify(texts, ["2"] * 40 + [r"2\sqrt{2}", "3"])
     assert [v.outcome for v in verdicts] == [Outcome.TIMEOUT] * 40 + [

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from maspo.engines.trl.names import SUPPORTED as TRL
 from maspo.engines.verl.names import SUPPORTED as VERL
@@ -48,3 +49,18 @@ def test_what_ci_and_the_docs_name_lies_inside(supported):
     assert named
     window = SpecifierSet(supported.window)
     assert [one for one in named if one[1] not in window] == []
+
+
+def test_the_lowest_versions_are_those_that_the_extra_admits():
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    bounds = {
+        requirement.name.lower(): Version(one.version)
+        for requirement in map(Requirement, extra["optional-dependencies"]["trl"])
+        for one in requirement.specifier
+        if one.operator == ">="
+    }
+    lines = (ROOT / "constraints-lowest.txt").read_text("utf-8").splitlines()
+    named = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    tested = (ROOT / "constraints.txt").read_text("utf-8")
+    assert f"torch=={named.pop('torch')}\n" in tested
+    assert {name.lower(): Version(number) for name, number in named.items()} == bounds
