@@ -1,13 +1,20 @@
 """Evaluations of a training run: they leave training alone, are shared by processes, and choose the best."""
 
+import json
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Barrier
 
 import pytest
 from evaluations import evaluation
 from test_resume import equal, recipe, run, same
 
+import maspo
 from maspo import files
 from maspo.data import Problem
 from maspo.engines.trl.restored import restored
@@ -111,6 +118,24 @@ def test_every_process_draws_its_share_and_the_samples_are_the_same(tmp_path):
     ended, chunks = draw_with(begun(tmp_path / "nine"), 9)  # more processes than chunks
     assert ended == [True] * 9 and sorted(chunks) == [0, 0, 1, 1, 1, 1, 1, 1, 1]
     assert drawn(EvaluationFolder(tmp_path / "nine")) == drawn(alone)
+
+
+def test_two_gloo_processes_each_draw_a_share():
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    torchrun += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
+    here, package = Path(__file__).parent, Path(maspo.__file__).parents[1]
+    with TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [*torchrun, "two_processes_draw.py", f"{folder}/evaluation"],
+            cwd=here, capture_output=True, text=True,
+            env={**os.environ, "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(package)},
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
+    one, two = ({tuple(key) for key in share} for share in found["shares"])
+    assert found["backend"] == "gloo" and one and two and not one & two
+    assert one | two == {tuple(key) for key in found["all"]} and len(one | two) == 21
+    assert abs(len(one) - len(two)) <= DRAW.batch_size
 
 
 def test_drawing_that_was_stopped_goes_on_with_any_number_of_processes(tmp_path):
