@@ -45,7 +45,7 @@ Tune = Annotated[
         metavar="RATES", help="Learning rates to choose from for each objective, as 3e-5,1e-4."
     ),
 ]
-Rates = Annotated[
+SweptRates = Annotated[
     str | None,
     typer.Option(
         metavar="RATES",
@@ -72,7 +72,7 @@ def compare(
     budget_minutes: MinutesBudget = None,
     tune: Tune = None,
     tune_seeds: TuneSeeds = 2,
-    rates: Rates = None,
+    rates: SweptRates = None,
     equal_norm: EqualNorm = False,
     set_: Overrides = None,
     out: Out = None,

@@ -1,19 +1,28 @@
-"""Any objective of the library on TRL's GRPOTrainer.
+"""Any objective of the library on TRL's GRPOTrainer, and on its AsyncGRPOTrainer.
 
 The names below are loaded at first use, after a look at TRL's version.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from maspo.engines.trl.names import SUPPORTED
 
 if TYPE_CHECKING:
+    from maspo.engines.trl.asynchronous import AsyncMASPOConfig, AsyncMASPOTrainer
     from maspo.engines.trl.config import MASPOConfig
     from maspo.engines.trl.trainer import MASPOTrainer
 
-__all__ = ["SUPPORTED", "MASPOConfig", "MASPOTrainer"]
+__all__ = ["SUPPORTED", "AsyncMASPOConfig", "AsyncMASPOTrainer", "MASPOConfig", "MASPOTrainer"]
+
+_HOMES = {
+    "AsyncMASPOConfig": "asynchronous",
+    "AsyncMASPOTrainer": "asynchronous",
+    "MASPOConfig": "config",
+    "MASPOTrainer": "trainer",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -21,10 +30,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     SUPPORTED.check()
-    from maspo.engines.trl.config import MASPOConfig
-    from maspo.engines.trl.trainer import MASPOTrainer
-
-    return {"MASPOConfig": MASPOConfig, "MASPOTrainer": MASPOTrainer}[name]
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
