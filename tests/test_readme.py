@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from maspo.cli.show import objectives_table
+from maspo.engines.trl.names import FIELDS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -71,3 +72,8 @@ def test_the_table_of_objectives_is_the_code():
 @pytest.mark.parametrize("target", re.findall(r"\]\((?!https?:)([^)#]+)\)", README))
 def test_links_into_the_repository_lead_somewhere(target):
     assert (ROOT / target).exists()
+
+
+def test_every_setting_that_is_refused_by_design_is_listed():
+    listed = re.search(r"Refused, whatever their value,(.*?)\n\n", README, re.DOTALL)[1]
+    assert set(FIELDS) <= set(re.findall(r"`(\w+)`", listed))
