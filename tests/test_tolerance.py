@@ -12,7 +12,7 @@ from scipy import stats
 from maspo.errors import InputError
 from maspo.lab.race.analysis import analyse
 from maspo.lab.race.inference import smallest_shown
-from maspo.lab.race.plan import Condition, Plan
+from maspo.lab.race.plan import Condition, Plan, matched
 from maspo.lab.race.report import write_race
 from maspo.lab.race.tolerance import compare_tolerances, rate_curve, tolerances
 
@@ -114,6 +114,7 @@ def test_seeds_that_lack_a_rate_are_left_out():
     scores = {1: dict.fromkeys(RATES, 0.5), 2: {RATES[0]: 0.9}}
     found = rate_curve("x", RATES, scores, failed=3)
     assert list(found.scores) == [1] and found.best == 0.5 and found.best_rate == RATES[0]
+    assert found.tolerance.low is None and found.tolerance.high is None  # of one seed
     assert rate_curve("x", RATES, {}, failed=0).best is None
 
 
@@ -161,6 +162,8 @@ def test_all_updates_are_scaled_to_the_baselines():
         asked = found.recipe_of(trial).training.match_norm
         assert asked == {"name": "grpo", "epsilon_low": 0.1}
     assert plan().recipe.training.match_norm is None
+    assert matched(found) == ["every update is scaled to the norm of GRPO(epsilon_low=0.1)"]
+    assert matched(plan()) == []
 
 
 def test_a_sweep_is_reported_with_its_figures(tmp_path):

@@ -126,7 +126,7 @@ class AsyncMASPOTrainer(AsyncGRPOTrainer):
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Tensor:
         """Return the loss of the objective, divided as TRL divides, and TRL's auxiliary loss."""
-        seen = _Seen(model)
+        seen: Any = _Seen(model)
         with torch.no_grad():  # for what it logs; the model itself runs with its gradient
             super().compute_loss(seen, inputs, return_outputs, num_items_in_batch)
         policy, applied = self._policy_loss(seen.outputs, inputs)

@@ -134,7 +134,7 @@ class MASPOConfig(GRPOConfig):
         if self.updates_per_rollout <= 1 and (not self.staleness or self.correction):
             self.complain(INERT)
         part = self.per_device_train_batch_size * self.world_size
-        if self.needs_groups and self.per_device_train_batch_size % self.num_generations:
+        if self.needs_groups and self.per_device_train_batch_size % (self.num_generations or 1):
             raise InputError(
                 f"{self.objective.title} needs whole groups: per_device_train_batch_size "
                 f"(training.micro_batch) must be a multiple of num_generations (rollout.samples), "

@@ -123,7 +123,8 @@ class MASPOTrainer(ResumableTrainer):
     @property
     def _samples(self) -> int:
         """Completions of each prompt, which stand together in a rollout."""
-        return self.num_generations if self._mode == "train" else self.num_generations_eval
+        samples: Any = self.num_generations if self._mode == "train" else self.num_generations_eval
+        return samples
 
     @contextmanager
     def _handing_over(self, one: AnyPass) -> Iterator[AnyPass]:

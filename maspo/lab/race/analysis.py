@@ -10,7 +10,7 @@ from typing import Any
 from maspo import files
 from maspo.lab.race import inference
 from maspo.lab.race.folder import RaceFolder, Result
-from maspo.lab.race.plan import Condition, Plan, check_fairness, couplings, strangers
+from maspo.lab.race.plan import Condition, Plan, check_fairness, couplings, matched, strangers
 from maspo.lab.race.results import Analysis, Group, Line, RunCurves
 from maspo.lab.race.tolerance import Sweep, compare_tolerances, rate_curve
 from maspo.lab.race.tuning import best_rates, tuned_at_the_edge, tuning_scores
@@ -46,7 +46,7 @@ def analyse(folder: RaceFolder) -> Analysis:
     ]
     if rates is not None:
         notes += tuned_at_the_edge(plan, rates)
-    notes += [f"{line}." for line in (*strangers(plan), *couplings(plan))]
+    notes += [f"{line}." for line in (*strangers(plan), *couplings(plan), *matched(plan))]
     return Analysis(
         plan=plan,
         metric=next((r.metric for r in results if r.summary), "score"),
@@ -121,7 +121,7 @@ def _line(
     plan: Plan, label: str, runs: list[RunCurves], results: list[Result], threshold: float | None
 ) -> Line:
     mine = {r.trial.seed: r for r in results if r.trial.entrant == label}
-    scores = [run.result.score for run in runs]
+    scores = [run.result.score for run in runs if run.result.score is not None]
     areas = [run.area for run in runs if run.area is not None]
 
     return Line(

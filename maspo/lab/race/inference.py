@@ -147,7 +147,7 @@ def smallest_shown(spread: float, seeds: int) -> float:
     bound = stats.t.ppf(0.5 + LEVEL / 2, seeds - 1)
 
     def missing(shift: float) -> float:
-        return stats.nct.sf(bound, seeds - 1, shift) - POWER
+        return float(stats.nct.sf(bound, seeds - 1, shift)) - POWER
 
     return float(optimize.brentq(missing, 0, 3 * bound + 10)) * spread / math.sqrt(seeds)  # pyright: ignore
 

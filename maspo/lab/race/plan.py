@@ -366,6 +366,12 @@ def couplings(plan: Plan) -> list[str]:
     ]
 
 
+def matched(plan: Plan) -> list[str]:
+    """Say whose norm the updates of all have, where they were scaled."""
+    other = plan.recipe.make_match_norm()
+    return [] if other is None else [f"every update is scaled to the norm of {other}"]
+
+
 def recipe_text(plan: Plan, trial: Trial) -> str:
     """Write the recipe of one run as YAML."""
     return dump_recipe(plan.recipe_of(trial))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from maspo.engines.engine import LaunchedEngine, engine_named
 from maspo.lab.console import Screen
 from maspo.lab.race.folder import RaceFolder
-from maspo.lab.race.plan import Plan, couplings, strangers
+from maspo.lab.race.plan import Plan, couplings, matched, strangers
 
 
 def rehearse(plan: Plan, folder: RaceFolder, screen: Screen) -> None:
@@ -35,7 +35,8 @@ def introduce(plan: Plan, screen: Screen, more: str = "") -> None:
         f"updates per rollout {', '.join(map(str, plan.updates))}; {_staleness(plan)}"
         f"seeds {', '.join(map(str, plan.seeds))}{more}",
         f"for all    advantages {training.advantages}, reduction {training.reduction}, learning rate "
-        + _rates(plan),
+        + _rates(plan)
+        + "".join(f"; {line}" for line in matched(plan)),
         "proof      the recipes of one seed differ in objective"
         + (" and learning rate alone" if plan.rates or plan.sweep else " alone"),
         *(f"note       {line}" for line in (*strangers(plan), *couplings(plan))),

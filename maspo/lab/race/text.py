@@ -155,7 +155,9 @@ def sweep_legend(analysis: Analysis) -> str:
         "factor by which the rate may exceed the best one before two points are lost, interpolated in "
         "the logarithm of the rate; at least, where they were not lost within the rates tried. It compares "
         "shapes, not step sizes: whatever halves every step doubles the best rate and leaves the tolerance. "
-        f"Brackets: {LEVEL:.0%} bootstrap intervals over seeds, paired for the last column."
+        f"Brackets: {LEVEL:.0%} bootstrap intervals over seeds, too narrow where seeds are few; "
+        "paired for the last column. p-values are of Student's t on the jackknife's pseudo-values, "
+        "adjusted by Holm's method."
     )
 
 

@@ -115,12 +115,12 @@ def rate_curve(
     values = np.array(list(whole.values()))
     means = values.mean(0)
     place, never = tolerances(means, rates)
-    low, high = _interval(tolerances(_resampled(values), rates)[0])
+    span = _interval(tolerances(_resampled(values), rates)[0]) if len(values) > 1 else None
     return replace(
         bare,
         best_rate=rates[int(means.argmax())],
         best=float(means.max()),
-        tolerance=_factor(float(place), low, high, "at least" if never else ""),
+        tolerance=_factor(float(place), span, "at least" if never else ""),
     )
 
 
@@ -167,16 +167,16 @@ def _ratio(curve: RateCurve, base: RateCurve, rates: Sequence[float]) -> _Ratio 
     value = float(gap(one.mean(0), other.mean(0)))
     (_, mine), (_, theirs) = (tolerances(side.mean(0), rates) for side in (one, other))
     bound = {(True, True): "both", (True, False): "at least", (False, True): "at most"}
-    low, high = _interval(gap(_resampled(one), _resampled(other)))
-    count, p, shown = len(shared), None, None
+    count, span, p, shown = len(shared), None, None, None
     if count > 1:
+        span = _interval(gap(_resampled(one), _resampled(other)))
         without = gap(*((side.sum(0) - side) / (count - 1) for side in (one, other)))
         pseudo = count * value - (count - 1) * without
         spread = float(np.std(pseudo, ddof=1))
         if spread > ROUNDING:
             p = float(stats.ttest_1samp(pseudo, 0).pvalue)  # pyright: ignore
             shown = 2 ** smallest_shown(spread, count)
-    factor = _factor(value, low, high, bound.get((bool(mine), bool(theirs)), ""))
+    factor = _factor(value, span, bound.get((bool(mine), bool(theirs)), ""))
     return _Ratio(seeds=count, factor=factor, p=p, shown=shown)
 
 
@@ -219,5 +219,6 @@ def _interval(drawn: Any) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _factor(value: float, low: float, high: float, bound: str) -> Factor:
-    return Factor(value=2**value, low=2**low, high=2**high, bound=bound)
+def _factor(value: float, span: tuple[float, float] | None, bound: str) -> Factor:
+    low, high = (None, None) if span is None else (2**end for end in span)
+    return Factor(value=2**value, low=low, high=high, bound=bound)
