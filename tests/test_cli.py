@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -82,7 +83,26 @@ def test_the_written_recipe_can_be_planned_again(finished):
 def test_a_used_folder_is_refused(finished):
     out, _ = finished
     again = run("train", "--out", out, folder=out)
-    assert again.returncode == 2 and "already holds something" in again.stderr
+    assert again.returncode == 2 and f"the run in {out} is finished; " in again.stderr
+
+
+def test_a_finished_run_is_extended(finished, tmp_path):
+    import yaml
+
+    out = shutil.copytree(finished[0], tmp_path / "out")
+    done = run("resume", out, "--rollouts", "+1", folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "change     training.rollouts: 2 until now, 3 from here on" in done.stdout
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    before = (finished[0] / "metrics.jsonl").read_text()
+    assert (out / "metrics.jsonl").read_text().startswith(before)
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["steps"] == 6 and [e["rollouts"] for e in summary["evaluations"]] == [0, 2, 3]
+    assert yaml.safe_load((out / "recipe.yaml").read_text())["training"]["rollouts"] == 3
+    [change] = json.loads((out / "provenance.json").read_text())["changes"]
+    assert change["settings"] == {"training.rollouts": [2, 3]}
+    assert not (out / "unfinished.json").exists() and (out / "finished.json").exists()
 
 
 def test_lora_is_trained_and_merged(tmp_path):

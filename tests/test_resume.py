@@ -125,6 +125,36 @@ def alone(request, tmp_path_factory):
     return VARIANTS[request.param], run(VARIANTS[request.param], folder), folder
 
 
+def test_an_extended_training_is_the_one_that_was_longer_from_the_start(tmp_path):
+    longer = recipe({"rollouts": 5, "schedule": "constant"})
+    rows, weights = run(longer, tmp_path / "longer")
+    first, _ = run(recipe({"schedule": "constant"}), tmp_path / "short")
+    rest, extended = run(longer, tmp_path / "short", resume=tmp_path / "short" / "checkpoint-6")
+    assert len(first) == 6 and equal(first + rest, rows) and same(extended, weights)
+
+
+def test_a_schedule_that_ends_goes_by_the_new_length(tmp_path):
+    """It stood at zero; by hand the rate of the update after s of 10 steps is 1e-3 (1 - s / 10)."""
+    first, _ = run(recipe(), tmp_path)
+    rest, _ = run(recipe({"rollouts": 5}), tmp_path, resume=tmp_path / "checkpoint-6")
+    assert [line["learning_rate"] for line in first] == pytest.approx(
+        [1e-3 * (1 - s / 6) for s in range(6)]
+    )
+    assert [line["learning_rate"] for line in rest] == pytest.approx(
+        [1e-3 * (1 - s / 10) for s in range(6, 10)]
+    )
+
+
+def test_a_new_learning_rate_is_that_of_the_updates(tmp_path):
+    """So small a rate leaves every weight as it was; the checkpoint's would not."""
+    _, stopped = run(recipe(), tmp_path, stop_after=2)
+    rows, weights = run(
+        recipe({"learning_rate": 1e-30}), tmp_path, resume=tmp_path / "checkpoint-2"
+    )
+    assert len(rows) == 4 and rows[0]["learning_rate"] == pytest.approx(1e-30 * (1 - 2 / 6))
+    assert same(weights, stopped)
+
+
 @pytest.mark.parametrize("step", [1, 2, 5])
 def test_training_goes_on_from_any_step(alone, tmp_path, step):
     """1 and 5 lie within a rollout, 2 between two; 5 in the second epoch, whose order is its own."""
@@ -265,7 +295,9 @@ def test_a_run_that_differs_is_named_and_refused(tmp_path):
             pass
     with claimed_run(folder, found) as continued:
         assert continued
-    with pytest.raises(InputError, match="of which seed was 1, not 2; continue it with"):
+    with pytest.raises(
+        InputError, match="of which seed was 1, not 2; continue it with `maspo resume"
+    ):
         claimed_run(folder, found | {"seed": "2"}).__enter__()
     with pytest.raises(InputError, match="of which the training problems changed;"):
         claimed_run(folder, found | {"the training problems": "b" * 64}).__enter__()
@@ -285,7 +317,9 @@ def test_only_a_run_to_be_continued_may_be_in_the_folder(tmp_path):
         RunFolder.choose(str(folder.path), "x")
     folder.finish()
     files.write_json(folder.path / "summary.json", {})
-    with pytest.raises(InputError, match="already holds something"):
+    with pytest.raises(
+        InputError, match=r"is finished; `maspo resume .*run --rollouts \+40` extends"
+    ):
         RunFolder.choose(str(folder.path), "x", unfinished=True)
 
 
@@ -339,7 +373,8 @@ def test_a_signal_ends_the_run_with_a_checkpoint_and_one_line(tmp_path, sent, na
     shown, errors = process.communicate()
     assert process.returncode == 128 + number, shown + errors
     steps = len((out / "metrics.jsonl").read_text().splitlines())
-    assert f"stopped by {name} after step {steps} of 800" in shown and "Traceback" not in errors
+    said = f"stopped by {name} after step {steps} of 800; go on with: maspo resume {out}"
+    assert said in shown and f"folder     {out}" in shown and "Traceback" not in errors
     place = checkpoint.last_good(out / "checkpoints")
     assert place is not None and checkpoint.step_of(place) == steps
 
@@ -355,6 +390,7 @@ def test_a_run_with_another_recipe_is_not_continued(tmp_path):
     other = begin(out, "--set", "training.rollouts=5")
     _, errors = other.communicate()
     assert other.returncode == 2 and "training.rollouts was 4, not 5" in errors
+    assert f"`maspo resume {out} --rollouts 5`" in errors
 
 
 def test_the_second_signal_ends_the_run_at_once(tmp_path):

@@ -65,8 +65,8 @@ def _sentence(error: Exception) -> tuple[str, int] | None:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         what = " ".join(str(error).split()).partition(". ")[0] or "out of memory"
         return (
-            f"{what}; lower training.micro_batch, evaluation.batch_size, or --batch-size of eval; a run "
-            "with --out goes on",
+            f"{what}; lower training.micro_batch, evaluation.batch_size, or --batch-size of eval; what "
+            "was begun goes on, a run by `maspo resume FOLDER`",
             FAILED,
         )
     return None

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import errno
-import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from maspo.cli import compare, data, evaluate
 from maspo.cli.explore import explore
-from maspo.cli.options import EngineName, Overrides, RecipeName, launches
+from maspo.cli.options import Overrides, RecipeName
 from maspo.cli.replay import replay
 from maspo.cli.report import report
 from maspo.cli.terminal import console, quiet, say
-from maspo.engines.engine import (
-    DEFAULT_ENGINE,
-    ENGINES,
-    InProcessEngine,
-    Launch,
-    LaunchedEngine,
-    engine_named,
-)
-from maspo.errors import InputError, RunError
-from maspo.lab.run.folder import RunFolder
-from maspo.recipes.schema import Recipe
+from maspo.cli.train import resume, train
+from maspo.engines.engine import DEFAULT_ENGINE, ENGINES, LaunchedEngine, engine_named
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,82 +21,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="MASPO and its rivals: train language models with verifiable rewards, and see what it did.",
 )
-WRITE_ERRORS = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EROFS,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EFBIG,
-    errno.EIO,
-)
-"""What the system says where a file cannot be written."""
-
-
-@app.command()
-@launches
-def train(
-    recipe: RecipeName = "quickstart",
-    set_: Overrides = None,
-    out: Annotated[
-        str | None, typer.Option(help="Folder of the run: new, empty, or with this run unfinished.")
-    ] = None,
-    strict: Annotated[bool, typer.Option(help="Refuse what is otherwise only warned of.")] = False,
-    engine: EngineName = DEFAULT_ENGINE,
-    *,
-    launch: Launch,
-) -> None:
-    """Evaluate, train, evaluate again; without arguments the quickstart, on any computer."""
-    from maspo.recipes import load_recipe, plan
-
-    trainer = engine_named(engine)
-    launch.check(trainer)
-    chosen = load_recipe(recipe, set_ or [])
-    launched = isinstance(trainer, LaunchedEngine)
-    folder = RunFolder.choose(out, chosen.name) if launched else choose_folder(out, chosen.name)
-    for line in plan(chosen, trainer.shares(chosen, launch)):
-        say(line, "dim")
-    for line in trainer.unused(chosen, launch):
-        say(f"warning    {line}", "dim")
-    for name in ENGINES:
-        if name != engine and getattr(chosen, name):
-            keys = ", ".join(getattr(chosen, name))
-            say(
-                f"note       the section {name} ({keys}) does nothing with --engine {engine}", "dim"
-            )
-    if isinstance(trainer, LaunchedEngine):
-        _launch(chosen, folder, trainer, launch, strict)
-    elif isinstance(trainer, InProcessEngine):
-        _train(chosen, folder, trainer, strict)
-
-
-def _launch(
-    recipe: Recipe, folder: RunFolder, engine: LaunchedEngine, launch: Launch, strict: bool
-) -> None:
-    from maspo.lab.console import Screen
-    from maspo.lab.run.launched import launch_recipe
-
-    launch_recipe(recipe, folder, Screen(console), engine, launch, strict=strict)
-
-
-def _train(recipe: Recipe, folder: RunFolder, engine: InProcessEngine, strict: bool) -> None:
-    engine.supported.check()
-    quiet()
-    from maspo.lab.console import Screen
-    from maspo.lab.run.run import run_recipe
-    from maspo.lab.run.stopping import Stopped
-
-    try:
-        path = run_recipe(recipe, folder, Screen(console), engine, strict=strict)
-    except Stopped as stopped:
-        say(stopped.sentence)
-        raise
-    except OSError as error:
-        failed = unwritable(error, folder.path)
-        if failed is None:
-            raise
-        raise failed from error
-    say(f"\nrun folder {path}, report {path / 'report.html'}")
+app.command()(train)
+app.command()(resume)
 
 
 @app.command()
@@ -180,29 +94,3 @@ app.command()(replay)
 app.command()(compare.compare)
 app.command()(compare.ablate)
 app.add_typer(data.data_app, name="data")
-
-
-def choose_folder(out: str | None, name: str) -> RunFolder:
-    """Choose the folder of a run; under several processes only the first looks whether it is free."""
-    if os.environ.get("WORLD_SIZE", "1") == "1":
-        return RunFolder.choose(out, name, unfinished=True)
-    if out is None:
-        raise InputError("several processes train: give --out, so that all know the folder")
-    if os.environ.get("RANK", "0") == "0":
-        return RunFolder.choose(out, name, unfinished=True)
-    console.quiet = True
-    return RunFolder(Path(out))
-
-
-def unwritable(error: OSError, folder: Path) -> RunError | None:
-    """Say in one sentence that a disk is full or a folder closed; None for other errors.
-
-    None also for what a reward function raised, which has a note that says so: those may be about any
-    file or any server.
-    """
-    if error.errno not in WRITE_ERRORS or hasattr(error, "__notes__"):
-        return None
-    return RunError(
-        f"{error.filename or folder} cannot be written: {error.strerror}; what is on file is whole, and "
-        "the same command goes on when that is mended"
-    )

@@ -161,9 +161,9 @@ class Training(Section):
     gradient_checkpointing: bool = False
     save_every: Count | None = 10
     """Rollouts between checkpoints, from which an interrupted run goes on; none are written without it."""
-    keep: Annotated[int, Field(ge=0)] = 0
-    """Checkpoints left when the run is over, the newest; while it goes on there are at least two."""
-
+    keep: Annotated[int, Field(ge=0)] = 1
+    """Checkpoints left when the run is over, the newest; without one it cannot be extended. While it goes
+    on there are at least two."""
     save_tokens: Annotated[int, Field(ge=0)] = 8
     """Updates whose tokens are kept, spread over the run, for `maspo replay` and the report; about 140 kB
     each. TRL only."""

@@ -51,7 +51,7 @@ OWNED = {
     "save_strategy": "training.save_every",
     "save_steps": "training.save_every",
     "save_total_limit": "training.keep",
-    "resume_from_checkpoint": "--out, the folder of the unfinished run",
+    "resume_from_checkpoint": "maspo resume, which takes the folder of the run",
     "model_init_kwargs": "model",
     "trust_remote_code": "model",
     "use_cpu": "the environment, as by CUDA_VISIBLE_DEVICES",

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Sampler
 from transformers import TrainerState
 from transformers.trainer_utils import TrainOutput
@@ -161,6 +162,21 @@ class ResumableTrainer(GRPOTrainer):
         if not (place / self._own_file).exists():
             raise InputError(f"{place} was written by fewer processes than are running now")
         return place
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """Load both, but keep the learning rate that is asked for now and the schedule's present length."""
+        scheduler: Any = self.lr_scheduler
+        asked = list(scheduler.base_lrs) if isinstance(scheduler, LambdaLR) else []
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None or not asked:
+            return
+        rates = [
+            base * share(scheduler.last_epoch)
+            for base, share in zip(asked, scheduler.lr_lambdas, strict=True)
+        ]
+        scheduler.base_lrs, scheduler._last_lr = asked, rates
+        for group, base, rate in zip(scheduler.optimizer.param_groups, asked, rates, strict=True):
+            group["initial_lr"], group["lr"] = base, rate
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Load weights as Trainer does, or as `from_pretrained` where their names differ."""

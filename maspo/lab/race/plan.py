@@ -229,6 +229,8 @@ def make_plan(
     entrants = parse_entrants(objectives)
     content = recipe.model_dump()
     content["objective"] = entrants[0].settings
+    if "keep" not in recipe.training.model_fields_set:  # nobody extends one run of many
+        content["training"]["keep"] = 0
     baseline = parse_recipe(content)
     content["training"]["advantages"] = baseline.advantages
     content["training"]["reduction"] = baseline.reduction

@@ -22,6 +22,12 @@ from maspo.recipes import Recipe
 MAY_CHANGE = {"about", "reward.workers", "training.save_every", "training.keep"}
 """Settings that a run may be continued with other values of, as they leave its results alone."""
 
+CHANGING = {
+    "training.rollouts": "--rollouts {}",
+    "training.learning_rate": "--set training.learning_rate={}",
+}
+"""Settings that change a run which goes on, where `maspo resume` is told so: the option for each."""
+
 NUMBERS_HASHED = 4096
 """Numbers of each tensor that go into the fingerprint of a model."""
 
@@ -35,7 +41,7 @@ def run_fingerprint(
 ) -> dict[str, str]:
     """Describe, by name, everything that the result of a run depends on."""
     found = {
-        key: json.dumps(value) for key, value in _flat(recipe.model_dump()) if key not in MAY_CHANGE
+        key: json.dumps(value) for key, value in flat(recipe.model_dump()) if key not in MAY_CHANGE
     }
     found["the weights of the model"] = _digest_of_model(model)
     found["the tokenizer"] = _digest([tokenizer.chat_template, len(tokenizer)])
@@ -52,33 +58,44 @@ def run_fingerprint(
 
 
 @contextmanager
-def claimed_run(folder: RunFolder, found: Mapping[str, str]) -> Iterator[bool]:
-    """Begin the run in `folder`, or continue it and give true; no other process may do so meanwhile.
+def claimed_run(
+    folder: RunFolder, found: Mapping[str, str], *, resumed: bool = False
+) -> Iterator[bool]:
+    """Begin the run in `folder`, or go on with it and yield true; no other process may do so meanwhile.
 
-    Raises InputError where the unfinished run there is another one, naming what differs, or where a
-    process works on it.
+    With `resumed` the run there may be finished, and the settings of `CHANGING` may differ. Raises
+    InputError where the run there is another one, naming what differs, or where a process works on it.
     """
     folder.create()
-    begun = folder.path / folder.UNFINISHED
+    begun, ended = folder.path / folder.UNFINISHED, folder.path / folder.FINISHED
     with files.claimed(folder.path, f"another process works on the run in {folder.path}"):
-        new = not begun.exists()
-        if new:
-            files.write_json(begun, found)
-        else:
-            _compare(folder, files.read_json(begun), found)
+        known = ended if resumed and folder.finished else begun
+        new = not known.exists()
+        if not new:
+            _compare(folder, files.read_json(known), found, CHANGING if resumed else {})
+            known.replace(begun)
+        files.write_json(begun, found)
         yield not new
 
 
-def _compare(folder: RunFolder, before: Mapping[str, str], now: Mapping[str, str]) -> None:
+def _compare(
+    folder: RunFolder,
+    before: Mapping[str, str],
+    now: Mapping[str, str],
+    changing: Mapping[str, str],
+) -> None:
     for key in dict.fromkeys((*now, *before)):
         old, new = before.get(key, "absent"), now.get(key, "absent")
-        if old != new:
+        if old != new and key not in changing:
             digests = key.startswith("the ") and len(old) == len(new) == 64
             what = f"{key} changed" if digests else f"{key} was {old}, not {new}"
-            raise InputError(
-                f"{folder.path} holds an unfinished run of which {what}; continue it with "
-                f"`maspo train {folder.path}/recipe.yaml --out {folder.path}` or choose another --out"
+            words = CHANGING.get(key, "").format(new).split()
+            cure = (
+                "a run goes on only with what it began with"
+                if changing
+                else f"continue it with `{folder.resume_command(*words)}` or choose another --out"
             )
+            raise InputError(f"{folder.path} holds a run of which {what}; {cure}")
 
 
 def cut_metrics(folder: RunFolder, step: int) -> float:
@@ -91,10 +108,11 @@ def cut_metrics(folder: RunFolder, step: int) -> float:
     return kept[-1]["seconds"] if kept else 0.0
 
 
-def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every key of a recipe with its sections' names before it, and its value."""
     for key, value in content.items():
         if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
 

@@ -22,6 +22,7 @@ from maspo.lab.console import Screen
 from maspo.lab.provenance import provenance
 from maspo.lab.run.best import Best
 from maspo.lab.run.evaluations import Evaluations, figures_of, summary_of
+from maspo.lab.run.extend import take_over
 from maspo.lab.run.folder import RunFolder
 from maspo.lab.run.learning import complaints, outlook
 from maspo.lab.run.movement import sample_weights, weight_change
@@ -46,19 +47,21 @@ def run_recipe(
     engine: InProcessEngine,
     *,
     strict: bool = False,
+    resumed: bool = False,
 ) -> Path:
     """Carry out a recipe, or what is left of it, and return its folder.
 
     Everything a user can get wrong is checked before a model is loaded and before anything is
     written; InputError says what. A folder with the same run, unfinished, is continued to the result
-    that it would have had. Where several processes train, all call this, and the first one evaluates
-    and writes. Raises Stopped after SIGTERM or Ctrl-C.
+    that it would have had; with `resumed` the run there, finished or not, goes on with what this recipe
+    changes. Where several processes train, all call this, and the first one evaluates and writes.
+    Raises Stopped after SIGTERM or Ctrl-C.
     """
     started = time.perf_counter()
     stopping = Stopping()
     with stopping.watching(), recipe.reward.start() as rewards:
         run = Run.prepare(recipe, folder, screen, engine, rewards, stopping, strict=strict)
-        run.carry_out(started)
+        run.carry_out(started, resumed=resumed)
     return folder.path
 
 
@@ -137,7 +140,7 @@ class Run:
         """The folder of the checkpoints."""
         return self.folder.path / "checkpoints"
 
-    def carry_out(self, started: float) -> None:
+    def carry_out(self, started: float, *, resumed: bool = False) -> None:
         """Do what is left to do, and write down the result."""
         if not self.processes.first:
             self.processes.wait()
@@ -145,8 +148,10 @@ class Run:
             self.processes.wait()
             return
         parameters, weights = self.model.num_parameters(), sample_weights(self.model)
-        with claimed_run(self.folder, self.fingerprint()) as continued:
-            if not continued:
+        with claimed_run(self.folder, self.fingerprint(), resumed=resumed) as continued:
+            if continued:
+                take_over(self.folder, self.recipe)
+            else:
                 files.write_text(self.folder.path / "recipe.yaml", dump_recipe(self.recipe))
                 files.write_json(self.folder.path / "provenance.json", provenance(self.recipe.seed))
             self.processes.wait()

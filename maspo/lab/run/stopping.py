@@ -21,7 +21,7 @@ class Stopped(SystemExit):
         """Take the signal, and say where the run stands."""
         name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
         super().__init__(128 + number)
-        self.sentence = f"stopped by {name} {where}; the same command with this --out goes on"
+        self.sentence = f"stopped by {name} {where}"
 
 
 class Stopping:

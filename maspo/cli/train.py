@@ -1,0 +1,185 @@
+"""`maspo train` and `maspo resume`."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from maspo.cli.options import EngineName, Overrides, RecipeName, launches
+from maspo.cli.terminal import console, quiet, say
+from maspo.engines.engine import (
+    DEFAULT_ENGINE,
+    ENGINES,
+    Engine,
+    InProcessEngine,
+    Launch,
+    LaunchedEngine,
+    engine_named,
+)
+from maspo.errors import InputError, RunError
+from maspo.lab.run.folder import RunFolder
+
+if TYPE_CHECKING:
+    from maspo.recipes.schema import Recipe
+
+Strict = Annotated[bool, typer.Option(help="Refuse what is otherwise only warned of.")]
+WRITE_ERRORS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EFBIG,
+    errno.EIO,
+)
+"""What the system says where a file cannot be written."""
+
+
+@launches
+def train(
+    recipe: RecipeName = "quickstart",
+    set_: Overrides = None,
+    out: Annotated[
+        str | None, typer.Option(help="Folder of the run: new, empty, or with this run unfinished.")
+    ] = None,
+    strict: Strict = False,
+    engine: EngineName = DEFAULT_ENGINE,
+    *,
+    launch: Launch,
+) -> None:
+    """Evaluate, train, evaluate again; without arguments the quickstart, on any computer."""
+    from maspo.recipes import load_recipe
+
+    trainer = engine_named(engine)
+    launch.check(trainer)
+    chosen = load_recipe(recipe, set_ or [])
+    launched = isinstance(trainer, LaunchedEngine)
+    folder = RunFolder.choose(out, chosen.name) if launched else choose_folder(out, chosen.name)
+    _introduce(chosen, folder, trainer, launch)
+    if isinstance(trainer, LaunchedEngine):
+        _launch(chosen, folder, trainer, launch, strict)
+    elif isinstance(trainer, InProcessEngine):
+        _train(chosen, folder, trainer, strict)
+
+
+def resume(
+    run: Annotated[Path, typer.Argument(help="Folder of a run of `maspo train`.")],
+    rollouts: Annotated[
+        str | None,
+        typer.Option(metavar="+N", help="Train N rollouts more; without the +, N in all."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change training.learning_rate from here on, or a key that leaves results alone.",
+        ),
+    ] = None,
+    strict: Strict = False,
+) -> None:
+    """Go on with an unfinished run, or train a finished one further; what changes is recorded."""
+    from maspo.lab.run.extend import continuation
+
+    trainer, folder = engine_named(DEFAULT_ENGINE), RunFolder(run)
+    assert isinstance(trainer, InProcessEngine)
+    if os.environ.get("RANK", "0") != "0":
+        console.quiet = True
+    found = continuation(folder, trainer, set_ or [], rollouts)
+    _introduce(found.recipe, folder, trainer, Launch())
+    for sentence in found.news:
+        say(f"change     {sentence}")
+    _train(found.recipe, folder, trainer, strict, resumed=True)
+
+
+def _introduce(recipe: Recipe, folder: RunFolder, engine: Engine, launch: Launch) -> None:
+    """Print where the run is, what it will do, and what of the recipe does nothing."""
+    from maspo.recipes import plan
+
+    say(f"folder     {folder.path}")
+    for line in plan(recipe, engine.shares(recipe, launch)):
+        say(line, "dim")
+    for line in engine.unused(recipe, launch):
+        say(f"warning    {line}", "dim")
+    for name in ENGINES:
+        if name != engine.name and getattr(recipe, name):
+            keys = ", ".join(getattr(recipe, name))
+            said = (
+                f"note       the section {name} ({keys}) does nothing with --engine {engine.name}"
+            )
+            say(said, "dim")
+
+
+def _launch(
+    recipe: Recipe, folder: RunFolder, engine: LaunchedEngine, launch: Launch, strict: bool
+) -> None:
+    from maspo.lab.console import Screen
+    from maspo.lab.run.launched import launch_recipe
+
+    launch_recipe(recipe, folder, Screen(console), engine, launch, strict=strict)
+
+
+def _train(
+    recipe: Recipe,
+    folder: RunFolder,
+    engine: InProcessEngine,
+    strict: bool,
+    *,
+    resumed: bool = False,
+) -> None:
+    engine.supported.check()
+    quiet()
+    from maspo.lab.console import Screen
+    from maspo.lab.run.run import run_recipe
+    from maspo.lab.run.stopping import Stopped
+
+    screen = Screen(console)
+    try:
+        path = run_recipe(recipe, folder, screen, engine, strict=strict, resumed=resumed)
+    except Stopped as stopped:
+        say(f"{stopped.sentence}; {_way_on(folder) or 'nothing was written'}")
+        raise
+    except OSError as error:
+        failed = unwritable(error, folder)
+        if failed is None:
+            raise
+        raise failed from error
+    say(f"\nrun folder {path}, report {path / 'report.html'}")
+
+
+def _way_on(folder: RunFolder) -> str:
+    """Say how a run that ended early goes on; nothing where there is none yet."""
+    if not folder.unfinished:
+        return ""
+    launcher = ", under the same launcher" if os.environ.get("WORLD_SIZE", "1") != "1" else ""
+    return f"go on{launcher} with: {folder.resume_command()}"
+
+
+def choose_folder(out: str | None, name: str) -> RunFolder:
+    """Choose the folder of a run; under several processes only the first looks whether it is free."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return RunFolder.choose(out, name, unfinished=True)
+    if out is None:
+        raise InputError("several processes train: give --out, so that all know the folder")
+    if os.environ.get("RANK", "0") == "0":
+        return RunFolder.choose(out, name, unfinished=True)
+    console.quiet = True
+    return RunFolder(Path(out))
+
+
+def unwritable(error: OSError, folder: RunFolder) -> RunError | None:
+    """Say in one sentence that a disk is full or a folder closed; None for other errors.
+
+    None also for what a reward function raised, which has a note that says so: those may be about any
+    file or any server.
+    """
+    if error.errno not in WRITE_ERRORS or hasattr(error, "__notes__"):
+        return None
+    return RunError(
+        f"{error.filename or folder.path} cannot be written: {error.strerror}; what is on file is whole; "
+        f"when that is mended, {_way_on(folder) or 'start again'}"
+    )
