@@ -9,6 +9,7 @@ import typer
 from maspo.cli import compare, data, evaluate
 from maspo.cli.explore import explore
 from maspo.cli.options import Overrides, RecipeName
+from maspo.cli.recipes import recipes_app
 from maspo.cli.replay import replay
 from maspo.cli.report import report
 from maspo.cli.terminal import console, quiet, say
@@ -38,17 +39,6 @@ def plan(recipe: RecipeName = "quickstart", set_: Overrides = None) -> None:
     chosen.check_evaluation()
     for sentence in planned_golds(chosen):
         say(f"warning    {sentence}")
-
-
-@app.command()
-def recipes() -> None:
-    """List the recipes that come with the package."""
-    from maspo.recipes import load_recipe, shipped_recipes
-
-    for name in shipped_recipes():
-        console.print(
-            f"[bold]{name}[/bold]\n    {load_recipe(name).about.strip()}", highlight=False
-        )
 
 
 @app.command()
@@ -94,3 +84,4 @@ app.command()(replay)
 app.command()(compare.compare)
 app.command()(compare.ablate)
 app.add_typer(data.data_app, name="data")
+app.add_typer(recipes_app, name="recipes")

@@ -21,6 +21,7 @@ Overrides = Annotated[
 ]
 ABOUT = ", or ".join(f"{name}, {ENGINES[name].about}" for name in ENGINES)
 EngineName = Annotated[str, typer.Option("--engine", help=f"What trains: {ABOUT}.")]
+JSON = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 LAUNCH_OPTIONS = {
     "nodes": Annotated[int | None, typer.Option(help="verl: number of machines.")],
     "gpus_per_node": Annotated[int | None, typer.Option(help="verl: GPUs of each machine.")],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 import warnings
 
 from rich.console import Console
@@ -13,6 +14,11 @@ console = Console()
 def say(line: str, style: str | None = None) -> None:
     """Print a line as it is: no markup, no colours of its own, broken by the terminal alone."""
     console.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
+def wrapped(text: str, indent: str) -> None:
+    """Print text broken at words to the width of the terminal, every line indented."""
+    say(textwrap.fill(text, console.width, initial_indent=indent, subsequent_indent=indent))
 
 
 def quiet() -> None:

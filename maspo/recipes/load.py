@@ -4,20 +4,49 @@ from __future__ import annotations
 
 import difflib
 import re
-import types
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from maspo.errors import InputError, unknown
+from maspo.recipes.reference import section_of
 from maspo.recipes.schema import Recipe
 from maspo.rewards.function_reward import resolve_source
 
 SHIPPED = Path(str(files("maspo.recipes"))) / "shipped"
+
+NAMES_ELSEWHERE = {
+    **dict.fromkeys(
+        ("reward.source", "reward.function", "reward.weight", "reward.kind", "reward_funcs"),
+        "reward.functions",
+    ),
+    **dict.fromkeys(("model_name_or_path", "model_name"), "model.source"),
+    **dict.fromkeys(("dataset", "dataset_name"), "data.source"),
+    "max_prompt_length": "data.max_prompt_tokens",
+    **dict.fromkeys(("num_generations", "group_size"), "rollout.samples"),
+    **dict.fromkeys(
+        ("max_completion_length", "max_new_tokens", "max_tokens"), "rollout.max_completion_tokens"
+    ),
+    "train_batch_size": "rollout.prompts",
+    "use_vllm": "rollout.engine",
+    **dict.fromkeys(("per_device_train_batch_size", "micro_batch_size"), "training.micro_batch"),
+    **dict.fromkeys(("max_steps", "num_train_epochs", "epochs", "steps"), "training.rollouts"),
+    "lr": "training.learning_rate",
+    **dict.fromkeys(("lr_scheduler_type", "scheduler"), "training.schedule"),
+    "warmup": "training.warmup_steps",
+    **dict.fromkeys(("beta", "kl_coef", "kl_loss_coef"), "training.kl"),
+    "loss_type": "training.reduction",
+    "scale_rewards": "training.advantages",
+    "save_steps": "training.save_every",
+    "eval_steps": "evaluation.every",
+    **dict.fromkeys(("epsilon", "clip_ratio"), "objective"),
+    "report_to": "trl.report_to",
+}
+"""Names that a key has in other tools, whole or by their last part, and its name here."""
 
 
 def shipped_recipes() -> list[str]:
@@ -32,6 +61,17 @@ def load_recipe(source: str, settings: Iterable[str] = ()) -> Recipe:
     The files of reward functions are relative to the recipe's, in a setting to the working directory.
     Raises InputError, in one sentence, for anything that is not a valid recipe.
     """
+    path = recipe_path(source)
+    content = read_content(path)
+    _resolve(content, path.parent)
+    for item in settings:
+        _apply(content, item)
+    _resolve(content, Path.cwd())
+    return parse_recipe(content)
+
+
+def recipe_path(source: str) -> Path:
+    """Return the file of a recipe, or of a shipped one by its name; InputError where there is none."""
     path = Path(source)
     if path.suffix not in (".yaml", ".yml"):
         if source not in shipped_recipes():
@@ -39,17 +79,18 @@ def load_recipe(source: str, settings: Iterable[str] = ()) -> Recipe:
         path = SHIPPED / f"{source}.yaml"
     if not path.is_file():
         raise InputError(f"there is no recipe file {source}")
+    return path
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """Read the YAML of a recipe, unchecked; InputError where it is not keys and values."""
     try:
         content = yaml.load(path.read_text("utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{source} is not YAML: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise InputError(f"{source} must hold keys and values, not a {type(content).__name__}")
-    _resolve(content, path.parent)
-    for item in settings:
-        _apply(content, item)
-    _resolve(content, Path.cwd())
-    return parse_recipe(content)
+        raise InputError(f"{path} must hold keys and values, not a {type(content).__name__}")
+    return content
 
 
 def parse_recipe(content: dict[str, Any]) -> Recipe:
@@ -124,6 +165,8 @@ def _unknown_key(location: tuple[int | str, ...]) -> InputError:
     *sections, last = (str(part) for part in location)
     beside, everywhere = list(_section(sections).model_fields), _all_keys(Recipe)
     where = ".".join((*sections, last))
+    if ours := NAMES_ELSEWHERE.get(where) or NAMES_ELSEWHERE.get(last):
+        return InputError(f"unknown recipe key {where!r}; here it is {ours!r}")
     near = difflib.get_close_matches(last, beside, n=1)
     if near:
         return InputError(
@@ -139,20 +182,14 @@ def _section(path: Iterable[str]) -> type[BaseModel]:
     """Find the section of a recipe at a path."""
     found: type[BaseModel] = Recipe
     for part in path:
-        found = _kind(found.model_fields[part].annotation) or found
+        found = section_of(found.model_fields[part].annotation) or found
     return found
-
-
-def _kind(annotation: Any) -> type[BaseModel] | None:
-    """Take the section out of a field's type, which may be a union."""
-    options = get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
-    return next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
 
 
 def _all_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
     keys = []
     for name, field in section.model_fields.items():
         keys.append(prefix + name)
-        if (inner := _kind(field.annotation)) is not None:
+        if (inner := section_of(field.annotation)) is not None:
             keys += _all_keys(inner, f"{prefix}{name}.")
     return keys

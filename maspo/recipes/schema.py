@@ -36,8 +36,11 @@ class Lora(Section):
     """Low-rank adapters instead of all weights."""
 
     rank: Count = 16
+    """Of the two matrices whose product is added to a weight."""
     alpha: Positive = 32
+    """The product is scaled by alpha / rank."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of an adapter's inputs that is zeroed in training."""
     target: str | list[str] = "all-linear"
     """Names of the layers that get one, as in PEFT."""
 
@@ -50,6 +53,7 @@ class Model(Section):
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the weights; for that of the arithmetic see `training.precision`."""
     lora: Lora | None = None
+    """Train adapters instead of all weights; null: all weights."""
     chat_template_kwargs: dict[str, Any] | None = None
     """Variables of the chat template, such as `{enable_thinking: false}`, for every prompt."""
 
@@ -60,6 +64,7 @@ class Data(Section):
     source: str = ARITHMETIC
     """`arithmetic`, `programs`, `reasoning-gym:<task>`, a .jsonl or .parquet file, or a hub id."""
     split: str | None = None
+    """Of a data set on the hub, or of a generator; null: `train`."""
     limit: Count | None = None
     """How many problems are taken, or made by a generator."""
     seed: int | None = None
@@ -102,21 +107,28 @@ class RolloutCorrection(Section):
         "seq_mean_k1",
         "seq_mean_k3",
     ] = "token_truncate"
+    """Which ratios are cut or masked, and how; see `maspo.ROLLOUT_MODES`."""
     low: Annotated[float, Field(ge=0)] | None = None
-    """Without it, as without `high`, the bound of the mode."""
+    """Lower bound of the ratio; null: the mode's own."""
     high: Annotated[float, Field(ge=0)] | None = None
+    """Upper bound of the ratio; null: the mode's own."""
 
 
 class Rollout(Section):
     """What is sampled before the policy is updated."""
 
     prompts: Count = 16
+    """Problems asked in one rollout."""
     samples: Annotated[int, Field(ge=2)] = 8
     """Completions of each prompt, the group over which rewards are compared."""
     temperature: Positive = 1.0
+    """Of sampling; 1 samples from the policy itself."""
     top_p: Share = 1.0
+    """Share of the probability that is sampled from."""
     max_completion_tokens: Count = 256
+    """Where a completion is cut off, in evaluations too."""
     engine: Literal["transformers", "vllm"] = "transformers"
+    """What samples, in evaluations too."""
     staleness: Annotated[int, Field(ge=0)] = 0
     """Rollouts ago: the policy of then draws the completions, and its log-probabilities are the old ones;
     0: the current one. TRL with transformers only."""
@@ -129,19 +141,29 @@ def _named(objective: Any) -> Any:
     return {"name": objective} if isinstance(objective, str) else objective
 
 
+_BY_NAME = BeforeValidator(_named, json_schema_input_type=str | dict[str, Any])
+_BY_NAME_OR_NONE = BeforeValidator(_named, json_schema_input_type=str | dict[str, Any] | None)
+
+
 class Training(Section):
     """How the policy is updated."""
 
     rollouts: Count = 100
+    """Rounds of sampling and updating."""
     updates_per_rollout: Count = 4
     """Optimizer steps on each rollout; with 1 no gate acts."""
     micro_batch: Count = 32
     """Completions in one forward and backward pass of one process."""
     learning_rate: Positive = 1e-6
+    """Of AdamW, at the top of the schedule."""
     schedule: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "constant"
+    """Course of the learning rate; linear and cosine fall to 0 at the end of the run."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0
+    """Optimizer steps in which the learning rate rises from 0; none with `constant`."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Of AdamW, per step and learning rate."""
     max_grad_norm: Positive = 1.0
+    """A gradient with a larger norm is scaled down to it."""
     reduction: (
         Literal[
             "token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "seq-mean-token-sum-norm"
@@ -151,7 +173,7 @@ class Training(Section):
     """How token losses become one number; without it as the objective's paper has it."""
     advantages: Literal["group", "center", "loo", "batch", "whiten", "gpg"] | None = None
     """How rewards become advantages; without it as the objective's paper has it."""
-    match_norm: Annotated[dict[str, Any] | None, BeforeValidator(_named)] = None
+    match_norm: Annotated[dict[str, Any] | None, _BY_NAME_OR_NONE] = None
     """An objective, as under `objective`: the coefficients of every micro-batch are scaled by one number,
     so that their root mean square is that objective's. A control for races. TRL only."""
     kl: Annotated[float, Field(ge=0)] = 0.0
@@ -159,6 +181,7 @@ class Training(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the arithmetic; auto: bfloat16 where the GPU has it, or the CPU has and the model 10M parameters."""
     gradient_checkpointing: bool = False
+    """Compute activations anew in the backward pass: less memory, more time."""
     save_every: Count | None = 10
     """Rollouts between checkpoints, from which an interrupted run goes on; none are written without it."""
     keep: Annotated[int, Field(ge=0)] = 1
@@ -178,10 +201,13 @@ class Evaluation(Section):
     """How the model is judged, before training, after it, and on the way if `every` says so."""
 
     data: Data = Data(split="test", limit=128)
+    """Which problems are judged on."""
     samples: Annotated[int, Field(ge=1)] = 8
     """Completions of each problem: the k of avg@k and pass@k."""
     temperature: Annotated[float, Field(ge=0)] = 1.0
+    """Of sampling; 0 is greedy."""
     top_p: Share = 1.0
+    """Share of the probability that is sampled from."""
     batch_size: Count = 256
     """Completions sampled at once."""
     every: Count | None = None
@@ -253,17 +279,25 @@ class Recipe(Section):
     """A training run, whole."""
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")] = "run"
+    """Letters, digits and `_.-`; folders of runs are named after it."""
     about: str = ""
+    """A sentence for `maspo recipes`."""
     seed: int = 0
+    """Of sampling, data order and dropout."""
     model: Model = Model()
+    """Which model is trained."""
     data: TrainingData = TrainingData()
-    objective: Annotated[dict[str, Any], BeforeValidator(_named)] = {"name": "maspo"}
+    """Which problems are trained on."""
+    objective: Annotated[dict[str, Any], _BY_NAME] = {"name": "maspo"}
     """`name`, one of `maspo objectives`, and its hyperparameters; or the name alone."""
     rollout: Rollout = Rollout()
+    """What is sampled before the policy is updated."""
     training: Training = Training()
+    """How the policy is updated."""
     evaluation: Evaluation | None = Evaluation()
-    """With null the model is not evaluated."""
+    """How the model is judged; with null it is not."""
     reward: RewardSection = RewardSection()
+    """What completions are rewarded for."""
     trl: dict[str, Any] = {}
     """Any further setting of TRL's GRPOConfig, by its name there."""
     verl: dict[str, Any] = {}
