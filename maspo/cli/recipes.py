@@ -30,8 +30,8 @@ def recipes(context: typer.Context) -> None:
         wrapped(load_recipe(name).about.strip(), "    ")
 
 
-@recipes_app.command()
-def show(
+@recipes_app.command("show")
+def show_recipe(
     recipe: Shipped,
     full: Annotated[bool, typer.Option(help="Every key, defaults spelled out.")] = False,
 ) -> None:

@@ -65,7 +65,7 @@ class RunFolder:
 
     def resume_command(self, *words: str) -> str:
         """Write the command that goes on with the run, as one can paste it into a shell."""
-        return shlex.join(["maspo", "resume", str(self.path), *words])
+        return f"maspo resume {shlex.join([str(self.path), *words])}"
 
     def ways_on(self) -> str:
         """Say how a finished run can be trained further."""
