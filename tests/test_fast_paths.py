@@ -11,9 +11,8 @@ from sympy import Eq, Symbol, sqrt, srepr
 
 from maspo.rewards import Gold, reading
 from maspo.rewards.extract import compare_numbers
-from maspo.rewards.layer import equality
-from maspo.rewards.layer import reading as layer_reading
-from maspo.rewards.layer.apart import apart, same_equation
+from maspo.rewards.layer import latex, value_equality
+from maspo.rewards.layer.expressions import apart, same_equation
 from maspo.rewards.layer.locate import find_answer
 from maspo.rewards.layer.rules import RULES
 from maspo.rewards.verdict import Job
@@ -35,11 +34,11 @@ def quick_parser():
     yield
     parser.latex2sympy, parser.parse_latex_cached = kept
     reading.patch_math_verify.cache_clear()
-    layer_reading.parse_latex.cache_clear()
+    latex.parse_latex.cache_clear()
 
 
 def verdicts(cases):
-    layer_reading.parse_latex.cache_clear()
+    latex.parse_latex.cache_clear()
     _read_gold.cache_clear()
     found = []
     for text, gold in cases:
@@ -54,8 +53,8 @@ def slowly(monkeypatch, cases):
     with monkeypatch.context() as patch:
         patch.setattr(reading, "_plain_number", lambda latex: None)
         patch.setattr(reading, "_RAISED", re.compile(r"(?!)()"))
-        patch.setattr(equality, "apart", lambda left, right: False)
-        patch.setattr(equality, "same_equation", lambda left, right: None)
+        patch.setattr(value_equality, "apart", lambda left, right: False)
+        patch.setattr(value_equality, "same_equation", lambda left, right: None)
         patch.setattr(parser, "parse_latex_cached", PARSE)
         return verdicts(cases)
 

@@ -1,96 +1,25 @@
 """What an answer says, taken apart once: value, unit, base, choice, elements of a list, words."""
 
-# ruff: noqa: E501  (patterns)
-
 from __future__ import annotations
 
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
-from latex2sympy2_extended.math_normalization import NormalizationConfig, normalize_latex
-from math_verify import parser
 from sympy import Basic, Expr, I
 
+from maspo.rewards.layer.latex import SPACE, TEXT_GROUP, parse_latex, split
+from maspo.rewards.layer.quantity import Quantity, read_quantity
 from maspo.rewards.layer.spelling import respell
-from maspo.rewards.layer.units import Unit, read_unit
 from maspo.rewards.layer.values import close, fraction, number, unwrapped
-from maspo.rewards.layer.vocabulary import QUALIFIERS, SCALES
+from maspo.rewards.layer.vocabulary import QUALIFIERS
 
-_AS_WRITTEN = NormalizationConfig(
-    basic_latex=True,
-    units=False,
-    malformed_operators=True,
-    nits=True,
-    boxed="none",
-    equations=False,
-)
-_SPACE = r"(?:\s|~|\\[,;:! ]|\\q?quad(?![a-zA-Z]))"
-_NAMES = r"\\(?:text|textrm|textup|textbf|textit|textnormal|mathrm|mathbf|mathit|mbox|operatorname|rm|bf)"
-_GROUP = re.compile(rf"{_NAMES}\s*\{{([^{{}}]*)\}}")
 _FORMULA = re.compile(
     r"\\(?:math[a-z]+|bf|operatorname)\s*\{[^{}]*[\d\\]"
 )  # set in bold, not words
-_POWER = r"\s*\^\s*(?:\{\s*-?\d\s*\}|-?\d)"
-_WORDY = rf"(?:{_NAMES}\s*\{{[^{{}}\d]*(?:\^\{{?\d\}}?[^{{}}\d]*)?\}}|\\[dt]?frac\s*\{{\s*(?:{_NAMES}\s*\{{[a-zA-Z ]+\}}|[a-zA-Z ]+)\s*\}}\s*\{{\s*(?:{_NAMES}\s*\{{[a-zA-Z ]+\}}|[a-zA-Z ]+)\s*\}}|[a-zA-Zμ]+)"
-_DEGREE = r"\^\s*(?:\\circ|\{\s*\\circ\s*\})|\\degree(?![a-zA-Z])"
-_TAIL = re.compile(
-    rf"(?:(?<=[\d)}}.\]])|(?<=\\pi)(?={_SPACE}*{_NAMES}\s*\{{)){_SPACE}*(?P<tail>(?:{_WORDY}|\\\$|\\text\{{\\\$\}})(?:{_POWER})?(?:(?:{_SPACE}|/|\\cdot(?![a-zA-Z])|\*|\.)*(?:{_WORDY}|/)(?:{_POWER})?)*){_SPACE}*\.?\Z"
-)
-_SOLAR = re.compile(rf"(?<=\d){_SPACE}*[MLR]_\s*(?:\\odot|\{{\s*\\odot\s*\}})\s*\Z")
-_DEGREES = re.compile(rf"{_SPACE}*(?:{_DEGREE}){_SPACE}*(?:[CF]|{_NAMES}\s*\{{\s*[CF]\s*\}})?\Z")
-_HEAD = re.compile(
-    rf"\A{_SPACE}*(?:(?P<text>(?:{_NAMES}\s*\{{[^{{}}\d]*\}}))|(?P<money>\\text\s*\{{\s*\\?\$\s*\}}|\\?\$|€|£|¥|₹|USD|EUR|GBP|US\\?\$|Rs\.?)(?={_SPACE}*-?[\d.\\]))"
-)
-_CURRENCY = {
-    "€": "euro",
-    "£": "GBP",
-    "¥": "yen",
-    "₹": "rupee",
-    "USD": "dollar",
-    "EUR": "euro",
-    "GBP": "GBP",
-    "R": "rupee",
-}
-_LEADING = frozenset(
-    [
-        "the",
-        "answer",
-        "is",
-        "are",
-        "final",
-        "about",
-        "approximately",
-        "approx",
-        "roughly",
-        "around",
-        "exactly",
-        "equals",
-        "equal",
-        "to",
-        "value",
-        "of",
-        "it",
-        "a",
-        "an",
-        "total",
-        "so",
-        "thus",
-        "therefore",
-        "hence",
-        "i",
-        "get",
-        "we",
-        "have",
-        "result",
-        "solution",
-        "both",
-        "either",
-    ]
-)
 _BASE = re.compile(
     r"\(?\s*(?:\\(?:text|mathrm)\s*\{)?([0-9A-Za-z.]+)\}?\s*\)?\s*_\s*(?:\{\s*(?:\\text\s*\{)?\s*(\d+|[a-z]+)\s*\}?\s*\}|(\d+))"
 )
@@ -115,7 +44,7 @@ _NAME = re.compile(
 _DOTS = re.compile(r"\\[lcd]?dots(?![a-zA-Z])|\.\.\.")
 _COLON = re.compile(r"(?<=\d)\s*(?:\\!)*\s*:\s*(?:\\!)*\s*(?=\d)")
 _CONJUNCTION = re.compile(
-    rf"(?:,{_SPACE}*)?(?:\\text\s*\{{\s*,?\s*(?:and|or)\s*,?\s*\}}|(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])|\\(?:lor|land|vee|wedge)(?![a-zA-Z]))"
+    rf"(?:,{SPACE}*)?(?:\\text\s*\{{\s*,?\s*(?:and|or)\s*,?\s*\}}|(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])|\\(?:lor|land|vee|wedge)(?![a-zA-Z]))"
 )
 
 
@@ -133,9 +62,9 @@ class Reading:
     @cached_property
     def letters(self) -> str:
         """The text without layout: what two answers that are the same to the letter share."""
-        text = _GROUP.sub(r"\1", self.text)
-        text = re.sub(rf"(?<=\d){_SPACE}+(?=\d)", "_", text)
-        text = re.sub(rf"\\left(?![a-z])|\\right(?![a-z])|{_SPACE}", "", text)
+        text = TEXT_GROUP.sub(r"\1", self.text)
+        text = re.sub(rf"(?<=\d){SPACE}+(?=\d)", "_", text)
+        text = re.sub(rf"\\left(?![a-z])|\\right(?![a-z])|{SPACE}", "", text)
         text = re.sub(r"\\[dtc]frac", r"\\frac", text)
         text = re.sub(r"([_^])\{(\w)\}", r"\1\2", text)
         return re.sub(
@@ -147,8 +76,8 @@ class Reading:
     @cached_property
     def words(self) -> list[str]:
         """The words in it, in lower case."""
-        inside = " ".join(m[1] for m in _GROUP.finditer(self.text))
-        outside = re.sub(r"\\[a-zA-Z]+", " ", _GROUP.sub(" ", self.text))
+        inside = " ".join(m[1] for m in TEXT_GROUP.finditer(self.text))
+        outside = re.sub(r"\\[a-zA-Z]+", " ", TEXT_GROUP.sub(" ", self.text))
         return [
             w.lower() for w in re.findall(r"[^\W\d_]+(?:'t)?", inside + " " + outside) if len(w) > 1
         ]
@@ -161,17 +90,17 @@ class Reading:
     @property
     def is_words(self) -> bool:
         """Whether it holds words and no number or formula."""
-        bare = re.sub(r"[\s(){}.,:;'\"-]|\\[,;:! ]", "", _GROUP.sub(r"\1", self.text))
+        bare = re.sub(r"[\s(){}.,:;'\"-]|\\[,;:! ]", "", TEXT_GROUP.sub(r"\1", self.text))
         return (
             bool(bare)
             and all(sign.isalpha() for sign in bare)
-            and (len(bare) > 2 or bool(_GROUP.search(self.text)))
+            and (len(bare) > 2 or bool(TEXT_GROUP.search(self.text)))
         )
 
     @cached_property
     def choice(self) -> str | None:
         """The letter, where it is nothing but one, or one with a text behind."""
-        plain = _GROUP.sub(r"\1", self.text).strip(" .{}")
+        plain = TEXT_GROUP.sub(r"\1", self.text).strip(" .{}")
         found = _CHOICE.fullmatch(plain)
         if found:
             return found[1].upper()
@@ -183,7 +112,7 @@ class Reading:
     @property
     def is_choice(self) -> bool:
         """Whether it is a single letter that may name a choice."""
-        return _CHOICE.fullmatch(_GROUP.sub(r"\1", self.text).strip(" .{}")) is not None
+        return _CHOICE.fullmatch(TEXT_GROUP.sub(r"\1", self.text).strip(" .{}")) is not None
 
     @property
     def dotted(self) -> bool:
@@ -195,13 +124,13 @@ class Reading:
         """A time or ratio, in one spelling."""
         if not _COLON.search(self.text):
             return None
-        plain = _COLON.sub(":", _GROUP.sub(r"\1", self.text)).lower()
+        plain = _COLON.sub(":", TEXT_GROUP.sub(r"\1", self.text)).lower()
         return re.sub(r"[\s.{}]|\\[,;:! ]", "", plain)
 
     @cached_property
     def base(self) -> tuple[str, str | None]:
         """Digits and base of a numeral; the base None where none is written."""
-        found = _BASE.fullmatch(self.text.strip()) or _BASE.fullmatch(self.measured[0].strip())
+        found = _BASE.fullmatch(self.text.strip()) or _BASE.fullmatch(self.quantity.text.strip())
         if (
             found
             and found[1][0].isalnum()
@@ -221,9 +150,9 @@ class Reading:
         return re.sub(r"[\s{}]", "", found[0]).lower() if found else None
 
     @cached_property
-    def measured(self) -> tuple[str, Unit | None, bool]:
-        """The text without unit, nouns and currency; the unit, if known; whether one was bare letters."""
-        return _measured(self.text)
+    def quantity(self) -> Quantity:
+        """Its text without unit, nouns and currency, and the unit."""
+        return read_quantity(self.text)
 
     @cached_property
     def elements(self) -> tuple[Reading, ...]:
@@ -231,7 +160,7 @@ class Reading:
         parts = split(_CONJUNCTION.sub(", ", self.text), ",;")
         if len(parts) < 2:
             return ()
-        made = (Reading(part.strip(), self.rules) for part in parts if re.sub(_SPACE, "", part))
+        made = (Reading(part.strip(), self.rules) for part in parts if re.sub(SPACE, "", part))
         unique = {one.letters: one for one in made}
         return tuple(unique.values())
 
@@ -255,9 +184,8 @@ class Reading:
     @cached_property
     def value(self) -> Any:
         """What math-verify's parser makes of it without its unit; None where it does not parse."""
-        text, _unit, bare = self.measured
-        found = parse_latex(self.text) if bare else None
-        return _imaginary(parse_latex(text) if found is None else found)
+        found = parse_latex(self.text) if self.quantity.bare else None
+        return _imaginary(parse_latex(self.quantity.text) if found is None else found)
 
     @property
     def unreadable(self) -> bool:
@@ -274,7 +202,7 @@ class Reading:
         """The letters of it that what math-verify's parser made of it does not have."""
         if self.is_words or self.choice or self.elements or not isinstance(self.value, Basic):
             return frozenset()
-        bare = re.sub(r"\\[a-zA-Z]+", " ", _GROUP.sub(" ", self.measured[0]))
+        bare = re.sub(r"\\[a-zA-Z]+", " ", TEXT_GROUP.sub(" ", self.quantity.text))
         written = set(re.findall(r"[a-zA-Z]", bare)) - set("eid")
         held = str(self.value).lower()
         return frozenset(letter for letter in written if letter.lower() not in held)
@@ -282,7 +210,7 @@ class Reading:
     @cached_property
     def number(self) -> Any:
         """What math-verify's parser makes of it with single letters behind it taken as a unit."""
-        return _imaginary(parse_latex(self.measured[0]))
+        return _imaginary(parse_latex(self.quantity.text))
 
 
 def _imaginary(value: Any) -> Any:
@@ -312,7 +240,7 @@ def _unwrapped(text: str) -> str:
             rf"\text{{{part}}}" if part.strip() not in (",", ";") else part for part in parts
         )
 
-    text = _GROUP.sub(listed, text)
+    text = TEXT_GROUP.sub(listed, text)
 
     def inside(found: re.Match[str]) -> str:
         if not re.search(r"\d", found[1]) or "mathrm" in found[0] or _FORMULA.match(found[0]):
@@ -325,7 +253,7 @@ def _unwrapped(text: str) -> str:
             for piece, number in zip(pieces, [i % 2 for i in range(len(pieces))], strict=True)
         )
 
-    return _GROUP.sub(inside, text)
+    return TEXT_GROUP.sub(inside, text)
 
 
 def _approximations(text: str) -> str:
@@ -336,109 +264,9 @@ def _approximations(text: str) -> str:
     left, right = (part.strip() for part in parts)
     if not left:
         return right
-    exact, rounded = (number(unwrapped(parse_latex(_measured(side)[0]))) for side in (left, right))
+    exact, rounded = (
+        number(unwrapped(parse_latex(read_quantity(side).text))) for side in (left, right)
+    )
     if exact is None or rounded is None:
         return f"{left} = {right}"
     return left if close(exact, rounded, _ROUGHLY * abs(fraction(exact))) else f"{left} = {right}"
-
-
-def _measured(text: str) -> tuple[str, Unit | None, bool]:
-    unit, bare = None, False
-    text = _SOLAR.sub("", text)
-    for _ in range(3):
-        head = _HEAD.match(text)
-        if head is None:
-            break
-        if head["money"]:
-            sign = re.sub(r"[\\${}\s]|text", "", head["money"])
-            unit = read_unit(_CURRENCY.get(sign[:3] if len(sign) > 1 else sign, "dollar"))
-            text = text[head.end() :]
-        else:
-            words = [w.lower() for w in re.findall(r"[A-Za-z']+", _GROUP.sub(r"\1", head["text"]))]
-            if (
-                words
-                and not all(w in _LEADING for w in words)
-                and not text[head.end() :].strip(" =")
-            ):
-                break
-            if not text[head.end() :].strip():
-                break
-            text = text[head.end() :].lstrip(" :=")
-    bare_words = re.match(r"\s*((?:[A-Za-z]{2,}\s*[:=]?\s+)+)(?=-?[\d\\])", text)
-    if bare_words and all(w.lower() in _LEADING for w in re.findall(r"[A-Za-z]+", bare_words[1])):
-        text = text[bare_words.end() :]
-    degrees = _DEGREES.search(text)
-    if degrees:
-        return text[: degrees.start()], read_unit("degree"), False
-    found = _TAIL.search(text)
-    if found is None:
-        return text, unit, bare
-    tail, head_text = found["tail"], text[: found.start()]
-    words = [w.lower() for w in re.findall(r"[A-Za-z]+", _GROUP.sub(r" \1 ", tail))]
-    factor = 1
-    for word in words:
-        factor *= SCALES.get(
-            word.removesuffix("s") if word.removesuffix("s") in SCALES else word, 1
-        )
-    rest = re.sub(rf"\b(?:{'|'.join(SCALES)})s?\b", " ", tail)
-    known = read_unit(rest)
-    grouped = _GROUP.search(tail) is not None
-    if re.search(r"percent|pct", tail):
-        return text, unit, False
-    if not grouped and known is None and factor == 1 and not _plain_nouns(tail):
-        return text, unit, False
-    bare = not grouped and factor == 1 and all(len(w) < 2 for w in words) and "/" not in tail
-    if factor != 1:
-        head_text = rf"({head_text}) \times {factor}"
-    return head_text, known or unit, bare
-
-
-def _plain_nouns(tail: str) -> bool:
-    words = re.findall(r"[A-Za-z]+", re.sub(r"\\[a-zA-Z]+", " ", tail))
-    return (
-        bool(words)
-        and "\\" not in tail
-        and all(len(w) > 1 for w in words)
-        and any(len(w) > 2 for w in words)
-        and not any(w.lower() in ("sin", "cos", "tan", "log", "exp", "mod", "and") for w in words)
-    )
-
-
-def split(text: str, separators: str) -> list[str]:
-    """Cut a text at separators outside all brackets."""
-    parts, depth, start, place = [], 0, 0, 0
-    while place < len(text):
-        if text.startswith(("\\left", "\\right"), place) and place + 6 < len(text):
-            place += 5 if text.startswith("\\left", place) else 6
-            continue
-        sign = text[place]
-        if sign == "\\" and text[place + 1 : place + 2] in ("{", "}"):
-            depth += 1 if text[place + 1] == "{" else -1
-            place += 2
-            continue
-        if sign == "\\" and text[place + 1 : place + 2] in (",", ";"):
-            place += 2
-            continue
-        if text.startswith(("\\begin", "\\end"), place):
-            depth += 1 if text.startswith("\\begin", place) else -1
-            place += 4
-            continue
-        depth += (sign in "([{") - (sign in ")]}")
-        if depth == 0 and sign in separators:
-            parts.append(text[start:place])
-            start = place + 1
-        place += 1
-    return [*parts, text[start:]]
-
-
-@lru_cache(maxsize=4096)
-def parse_latex(latex: str) -> Any:
-    """Parse LaTeX as math-verify does, all of it or not at all."""
-    if not latex.strip():
-        return None
-    try:
-        return parser.parse_latex_cached(normalize_latex(latex, _AS_WRITTEN))
-    except RecursionError:
-        raise
-    except Exception:
-        return None

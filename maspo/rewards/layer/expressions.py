@@ -1,4 +1,4 @@
-"""Quick verdicts on expressions and equations, where simplifying them would be slow and say the same."""
+"""Expressions and equations compared without simplifying them: by values at points, and by coefficients."""
 
 from __future__ import annotations
 
@@ -26,6 +26,15 @@ from sympy.core.function import AppliedUndef
 from sympy.polys.polyerrors import BasePolynomialError
 
 _COORDINATES = (Rational(37, 100), Rational(19, 10), Rational(5, 7), Rational(71, 10))
+_POINTS = (
+    Rational(37, 100),
+    Rational(19, 10),
+    Rational(-23, 10),
+    Rational(5, 7),
+    Rational(71, 10),
+    Rational(-13, 17),
+    Rational(211, 100),
+)
 _SLOW = (UnevaluatedExpr, Sum, Product, Integral, Limit, AppliedUndef, factorial)
 _FAR = Float("1e-6")
 _HIGHEST = 12  # exponents: with more, taking a polynomial apart may take long
@@ -57,6 +66,33 @@ def apart(left: Any, right: Any) -> bool:
         return bool(abs(one - two) > _FAR * max(1, abs(one), abs(two)))
     except Exception:
         return False
+
+
+def agree(left: Any, right: Any) -> bool:
+    """Whether two expressions agree, to many digits, wherever both are real; at four points at least."""
+    if not (isinstance(left, Expr) and isinstance(right, Expr)):
+        return False
+    names = set(map(str, left.free_symbols))
+    if not names or names != set(map(str, right.free_symbols)) or len(names) > 4:
+        return False
+    compared = 0
+    for shift in range(len(_POINTS)):
+        chosen = {
+            name: _POINTS[(shift + 3 * i) % len(_POINTS)] for i, name in enumerate(sorted(names))
+        }
+        try:
+            one, two = (
+                side.subs({symbol: chosen[str(symbol)] for symbol in side.free_symbols}).evalf(30)
+                for side in (left, right)
+            )
+        except Exception:
+            return False
+        if not (one.is_Float and two.is_Float):
+            continue
+        if abs(one - two) > Float("1e-20") * max(1, abs(one)):
+            return False
+        compared += 1
+    return compared >= 4
 
 
 def same_equation(left: Any, right: Any) -> bool | None:
