@@ -11,7 +11,7 @@ from sympy import Expr, Float, pi
 from maspo.rewards.layer.reading import Reading, read_answer
 from maspo.rewards.layer.solutions import same_solutions
 from maspo.rewards.layer.units import Unit, read_unit
-from maspo.rewards.layer.value_equality import same_value
+from maspo.rewards.layer.value_equality import equal_in_value
 from maspo.rewards.layer.values import close, number, slack, unwrapped
 from maspo.rewards.verdict import Gold
 
@@ -57,7 +57,7 @@ def equal(answer: Reading, gold: Reading, rule: Gold) -> bool:
         return False
     if "degrees" in rules and _angles(answer, gold):
         return True
-    return same_value(answer, gold, rule, units)
+    return equal_in_value(answer, gold, rule, units)
 
 
 def _lists(answer: Reading, gold: Reading, rule: Gold) -> bool | None:

@@ -11,7 +11,7 @@ from typing import Any
 from latex2sympy2_extended.math_normalization import NormalizationConfig, normalize_latex
 from math_verify import parser
 
-SPACE = r"(?:\s|~|\\[,;:! ]|\\q?quad(?![a-zA-Z]))"
+LATEX_SPACE = r"(?:\s|~|\\[,;:! ]|\\q?quad(?![a-zA-Z]))"
 """Pattern of one space."""
 TEXT_COMMAND = r"\\(?:text|textrm|textup|textbf|textit|textnormal|mathrm|mathbf|mathit|mbox|operatorname|rm|bf)"
 """Pattern of a command that sets text."""

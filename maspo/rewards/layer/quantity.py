@@ -8,7 +8,7 @@ import re
 from math import prod
 from typing import NamedTuple
 
-from maspo.rewards.layer.latex import SPACE, TEXT_COMMAND, TEXT_GROUP
+from maspo.rewards.layer.latex import LATEX_SPACE, TEXT_COMMAND, TEXT_GROUP
 from maspo.rewards.layer.units import Unit, read_unit
 from maspo.rewards.layer.vocabulary import SCALES
 
@@ -16,14 +16,14 @@ _POWER = r"\s*\^\s*(?:\{\s*-?\d\s*\}|-?\d)"
 _WORDY = rf"(?:{TEXT_COMMAND}\s*\{{[^{{}}\d]*(?:\^\{{?\d\}}?[^{{}}\d]*)?\}}|\\[dt]?frac\s*\{{\s*(?:{TEXT_COMMAND}\s*\{{[a-zA-Z ]+\}}|[a-zA-Z ]+)\s*\}}\s*\{{\s*(?:{TEXT_COMMAND}\s*\{{[a-zA-Z ]+\}}|[a-zA-Z ]+)\s*\}}|[a-zA-Zμ]+)"
 _DEGREE = r"\^\s*(?:\\circ|\{\s*\\circ\s*\})|\\degree(?![a-zA-Z])"
 _TAIL = re.compile(
-    rf"(?:(?<=[\d)}}.\]])|(?<=\\pi)(?={SPACE}*{TEXT_COMMAND}\s*\{{)){SPACE}*(?P<tail>(?:{_WORDY}|\\\$|\\text\{{\\\$\}})(?:{_POWER})?(?:(?:{SPACE}|/|\\cdot(?![a-zA-Z])|\*|\.)*(?:{_WORDY}|/)(?:{_POWER})?)*){SPACE}*\.?\Z"
+    rf"(?:(?<=[\d)}}.\]])|(?<=\\pi)(?={LATEX_SPACE}*{TEXT_COMMAND}\s*\{{)){LATEX_SPACE}*(?P<tail>(?:{_WORDY}|\\\$|\\text\{{\\\$\}})(?:{_POWER})?(?:(?:{LATEX_SPACE}|/|\\cdot(?![a-zA-Z])|\*|\.)*(?:{_WORDY}|/)(?:{_POWER})?)*){LATEX_SPACE}*\.?\Z"
 )
-_SOLAR = re.compile(rf"(?<=\d){SPACE}*[MLR]_\s*(?:\\odot|\{{\s*\\odot\s*\}})\s*\Z")
+_SOLAR = re.compile(rf"(?<=\d){LATEX_SPACE}*[MLR]_\s*(?:\\odot|\{{\s*\\odot\s*\}})\s*\Z")
 _DEGREES = re.compile(
-    rf"{SPACE}*(?:{_DEGREE}){SPACE}*(?:[CF]|{TEXT_COMMAND}\s*\{{\s*[CF]\s*\}})?\Z"
+    rf"{LATEX_SPACE}*(?:{_DEGREE}){LATEX_SPACE}*(?:[CF]|{TEXT_COMMAND}\s*\{{\s*[CF]\s*\}})?\Z"
 )
 _HEAD = re.compile(
-    rf"\A{SPACE}*(?:(?P<text>(?:{TEXT_COMMAND}\s*\{{[^{{}}\d]*\}}))|(?P<money>\\text\s*\{{\s*\\?\$\s*\}}|\\?\$|€|£|¥|₹|USD|EUR|GBP|US\\?\$|Rs\.?)(?={SPACE}*-?[\d.\\]))"
+    rf"\A{LATEX_SPACE}*(?:(?P<text>(?:{TEXT_COMMAND}\s*\{{[^{{}}\d]*\}}))|(?P<money>\\text\s*\{{\s*\\?\$\s*\}}|\\?\$|€|£|¥|₹|USD|EUR|GBP|US\\?\$|Rs\.?)(?={LATEX_SPACE}*-?[\d.\\]))"
 )
 _CURRENCY = {
     "€": "euro",

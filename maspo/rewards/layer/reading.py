@@ -11,7 +11,7 @@ from typing import Any
 
 from sympy import Basic, Expr, I
 
-from maspo.rewards.layer.latex import SPACE, TEXT_GROUP, parse_latex, split
+from maspo.rewards.layer.latex import LATEX_SPACE, TEXT_GROUP, parse_latex, split
 from maspo.rewards.layer.quantity import Quantity, read_quantity
 from maspo.rewards.layer.spelling import respell
 from maspo.rewards.layer.values import close, fraction, number, unwrapped
@@ -44,7 +44,7 @@ _NAME = re.compile(
 _DOTS = re.compile(r"\\[lcd]?dots(?![a-zA-Z])|\.\.\.")
 _COLON = re.compile(r"(?<=\d)\s*(?:\\!)*\s*:\s*(?:\\!)*\s*(?=\d)")
 _CONJUNCTION = re.compile(
-    rf"(?:,{SPACE}*)?(?:\\text\s*\{{\s*,?\s*(?:and|or)\s*,?\s*\}}|(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])|\\(?:lor|land|vee|wedge)(?![a-zA-Z]))"
+    rf"(?:,{LATEX_SPACE}*)?(?:\\text\s*\{{\s*,?\s*(?:and|or)\s*,?\s*\}}|(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])|\\(?:lor|land|vee|wedge)(?![a-zA-Z]))"
 )
 
 
@@ -63,8 +63,8 @@ class Reading:
     def letters(self) -> str:
         """The text without layout: what two answers that are the same to the letter share."""
         text = TEXT_GROUP.sub(r"\1", self.text)
-        text = re.sub(rf"(?<=\d){SPACE}+(?=\d)", "_", text)
-        text = re.sub(rf"\\left(?![a-z])|\\right(?![a-z])|{SPACE}", "", text)
+        text = re.sub(rf"(?<=\d){LATEX_SPACE}+(?=\d)", "_", text)
+        text = re.sub(rf"\\left(?![a-z])|\\right(?![a-z])|{LATEX_SPACE}", "", text)
         text = re.sub(r"\\[dtc]frac", r"\\frac", text)
         text = re.sub(r"([_^])\{(\w)\}", r"\1\2", text)
         return re.sub(
@@ -160,7 +160,9 @@ class Reading:
         parts = split(_CONJUNCTION.sub(", ", self.text), ",;")
         if len(parts) < 2:
             return ()
-        made = (Reading(part.strip(), self.rules) for part in parts if re.sub(SPACE, "", part))
+        made = (
+            Reading(part.strip(), self.rules) for part in parts if re.sub(LATEX_SPACE, "", part)
+        )
         unique = {one.letters: one for one in made}
         return tuple(unique.values())
 

@@ -17,7 +17,7 @@ from maspo.rewards.reading import read
 from maspo.rewards.verdict import Gold
 
 
-def same_value(answer: Reading, gold: Reading, rule: Gold, units: Fraction) -> bool:
+def equal_in_value(answer: Reading, gold: Reading, rule: Gold, units: Fraction) -> bool:
     """Whether two readings have the same value, where the unit of the answer is `units` of the gold's."""
     right = unwrapped(gold.value)
     left = answer.value
