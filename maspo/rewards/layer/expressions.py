@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from sympy import (
     Eq,
@@ -58,7 +58,7 @@ def apart(left: Any, right: Any) -> bool:
     if not names or len(names) > len(_COORDINATES) or right.has(*_SLOW):
         return False
     values = dict(zip(names, _COORDINATES, strict=False))
-    point = {symbol: values[str(symbol)] for symbol in symbols}
+    point: dict[Any, Any] = {symbol: values[str(symbol)] for symbol in symbols}
     try:
         one, two = (side.evalf(20, subs=point) for side in (left, right))
         if not (one.is_Float or one.is_Rational) or not (two.is_Float or two.is_Rational):
@@ -105,7 +105,7 @@ def same_equation(left: Any, right: Any) -> bool | None:
         return None
     if not all(isinstance(side, Expr) for one in (left, right) for side in one.args):
         return None  # `x \in [0, 1]` is an equation to math-verify
-    sides = [one.lhs - one.rhs for one in (left, right)]
+    sides: list[Any] = [cast(Any, one.lhs) - one.rhs for one in (left, right)]
     if any(side.has(Float, *_SLOW) or _steep(side) for side in sides):
         return None
     named = [{str(symbol): symbol for symbol in side.free_symbols} for side in sides]
@@ -121,7 +121,8 @@ def same_equation(left: Any, right: Any) -> bool | None:
         return None
     if first.free_symbols_in_domain or second.free_symbols_in_domain:
         return None
-    one, two = first.as_dict(), second.as_dict()
+    coefficients: list[dict[Any, Any]] = [first.as_dict(), second.as_dict()]
+    one, two = coefficients
     if not all(value.is_Rational for value in (*one.values(), *two.values())):
         return None
     multiple = (
