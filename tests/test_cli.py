@@ -183,6 +183,8 @@ def test_objectives_are_listed_and_shown(tmp_path):
     listed = run("objectives", folder=tmp_path).stdout
     for name, kind in maspo.OBJECTIVES.items():
         assert name in listed and kind.arxiv in listed
+    assert len(listed.splitlines()) == len(maspo.OBJECTIVES)
+    assert "exp(-(ρ - 1)² / 2σ²)" in run("objectives", "--equations", folder=tmp_path).stdout
     shown = run("objectives", "maspo", folder=tmp_path).stdout
     assert "sigma_base" in shown and "exp(-(ρ - 1)² / 2σ²)" in shown
     assert "advantages group, reduction token-mean" in shown
@@ -193,8 +195,12 @@ def test_objectives_are_listed_and_shown(tmp_path):
 
 
 def test_the_doctor_proves_which_objective_is_live(tmp_path):
-    done = run("doctor", folder=tmp_path)
+    done = run("doctor", "--json", folder=tmp_path)
     assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["healthy"] and found["versions"]["maspo"] == maspo.__version__
+    assert [one["objective"] for one in found["weights"]] == ["MASPO", "GRPO"]
     # By hand: σ = 0.3^-0.3, widened by 1.03 and narrowed by it; weights ρ exp(-(ρ-1)²/2σ²).
-    assert "MASPO" in done.stdout and "1.5909, 0.3646: as its formula" in done.stdout
-    assert "GRPO" in done.stdout and "0.0000, 0.0000: as its formula" in done.stdout
+    assert found["weights"][0]["by_engine"] == pytest.approx([1.5909, 0.3646], abs=5e-5)
+    assert "MASPO" in done.stderr and "1.5909, 0.3646: as its formula" in done.stderr
+    assert "GRPO" in done.stderr and "0.0000, 0.0000: as its formula" in done.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from maspo.cli.terminal import say
@@ -12,23 +14,42 @@ from maspo.objectives import GRPO
 from maspo.recipes.schema import Recipe
 
 
-def diagnose(engine: Engine, recipe: Recipe) -> bool:
-    """Print what was found; false where training would not do what it says."""
-    say("  ".join(f"{name} {number}" for name, number in versions().items()))
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    say(f"devices  {', '.join(gpus) or 'CPU only'}, {torch.get_num_threads()} threads")
-    for line in engine.examine(recipe):
-        say(line)
-    healthy = True
+def diagnose(engine: Engine, recipe: Recipe) -> dict[str, Any]:
+    """Look, and prove on two tokens which objective is live; `healthy` is false where it is another."""
+    weights = []
     for objective in dict.fromkeys((recipe.make_objective(), GRPO())):
         expected, found = weights_by_formula(objective), engine.probe(objective)
-        same = torch.allclose(expected, found, rtol=1e-6)
-        healthy &= same
-        shown = ", ".join(f"{w:.4f}" for w in found)
-        say(
-            f"{objective.title:<8} through {engine.supported.title} gives tokens of ratio {RATIOS} the "
-            f"weights {shown}: "
-            + ("as its formula" if same else f"NOT its formula's {expected.tolist()}")
+        weights.append(
+            {
+                "objective": objective.title,
+                "by_formula": expected.tolist(),
+                "by_engine": found.tolist(),
+                "same": torch.allclose(expected, found, rtol=1e-6),
+            }
         )
-    say("all is well" if healthy else "training would not optimise what it was told")
-    return healthy
+    return {
+        "versions": versions(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "threads": torch.get_num_threads(),
+        "engine": engine.supported.title,
+        "examined": list(engine.examine(recipe)),
+        "ratios": list(RATIOS),
+        "weights": weights,
+        "healthy": all(one["same"] for one in weights),
+    }
+
+
+def show_diagnosis(found: dict[str, Any]) -> None:
+    """Print what `diagnose` found."""
+    say("  ".join(f"{name} {number}" for name, number in found["versions"].items()))
+    say(f"devices  {', '.join(found['gpus']) or 'CPU only'}, {found['threads']} threads")
+    for line in found["examined"]:
+        say(line)
+    for one in found["weights"]:
+        shown = ", ".join(f"{w:.4f}" for w in one["by_engine"])
+        told = "as its formula" if one["same"] else f"NOT its formula's {one['by_formula']}"
+        say(
+            f"{one['objective']:<8} through {found['engine']} gives tokens of ratio "
+            f"{tuple(found['ratios'])} the weights {shown}: {told}"
+        )
+    say("all is well" if found["healthy"] else "training would not optimise what it was told")

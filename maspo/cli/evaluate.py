@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from maspo.cli.terminal import console, quiet, say
+from maspo.cli.options import JSON
+from maspo.cli.terminal import console, for_programs, print_json, quiet, say
 from maspo.errors import InputError
 
 Workers = Annotated[int, typer.Option(help="Processes that verify answers.")]
@@ -83,8 +84,10 @@ def evaluate(
     ] = None,
     workers: Workers = 2,
     time_limit: TimeLimit = 5.0,
+    as_json: JSON = False,
 ) -> None:
     """Measure a model on benchmarks: every sample on file, avg@k, pass@k and maj@k with intervals."""
+    for_programs(as_json)
     quiet()
     from maspo.evaluation.folder import EvaluationFolder
     from maspo.lab.console import Screen
@@ -110,7 +113,9 @@ def evaluate(
     folder, screen = EvaluationFolder(out or _new_folder(model)), Screen(console)
     with RewardSet.start(limits=Limits(workers=workers, time_limit=time_limit)) as rewards:
         draw_evaluation(asked, folder, screen, rewards)
-        score_evaluation(folder, screen, rewards)
+        scores = score_evaluation(folder, screen, rewards)
+    if as_json:
+        print_json({"folder": str(folder.path), **scores.model_dump(mode="json")})
 
 
 def score(
@@ -127,6 +132,7 @@ def score(
         float | None,
         typer.Option(help="Seconds for one answer; without it 5, or what the run's recipe says."),
     ] = None,
+    as_json: JSON = False,
 ) -> None:
     """Score the samples of an evaluation anew, without a model, and show which verdicts changed."""
     from maspo.evaluation.folder import EvaluationFolder
@@ -136,6 +142,8 @@ def score(
     from maspo.lab.scores.evaluate import rewards_of, score_evaluation
     from maspo.lab.scores.terminal import show_differences
 
+    for_programs(as_json)
+    found = {}
     other = None if against is None else EvaluationFolder.existing(against)
     before = None if other is None else other.scores()
     of_run = EvaluationFolder.of_run(where)
@@ -145,11 +153,14 @@ def score(
             say(folder.path.name)
         with rewards_of(folder, workers=workers, time_limit=time_limit) as rewards:
             after = score_evaluation(folder, Screen(console), rewards)
+        found[str(folder.path)] = after.model_dump(mode="json")
         if other is not None and before is not None:
             difference = score_differences(before.benchmarks, after.benchmarks)
             show_differences(console, difference, (str(other.path), str(folder.path)))
     if of_run:
         rewrite(where)
+    if as_json:
+        print_json([{"folder": place, **scores} for place, scores in found.items()])
 
 
 def _variables(given: str | None) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from maspo.cli.options import JSON
-from maspo.cli.terminal import console, say, wrapped
+from maspo.cli.terminal import console, print_json, say, wrapped
 from maspo.errors import InputError
 
 recipes_app = typer.Typer(
@@ -82,7 +82,7 @@ def fields(as_json: JSON = False) -> None:
 
     found = recipe_fields()
     if as_json:
-        typer.echo(json.dumps([asdict(one) for one in found]))
+        print_json([asdict(one) for one in found])
         return
     for one in found:
         default = json.dumps(one.default, ensure_ascii=False)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
+from collections.abc import Iterable
+from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from maspo.cli.terminal import console, say
 from maspo.core.advantages import DEFAULT_ADVANTAGES
 from maspo.core.reduction import DEFAULT_REDUCTION
 from maspo.core.settings import settings_of
@@ -14,7 +17,44 @@ from maspo.errors import unknown
 from maspo.objectives import OBJECTIVES
 
 
-def show_objectives(console: Console) -> None:
+def list_objectives() -> None:
+    """List every objective in a line: name, what it is, source."""
+    room = max(map(len, OBJECTIVES)) + 2
+    for name, kind in OBJECTIVES.items():
+        first = inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
+        text = f"{name:<{room}}{first} arXiv:{kind.arxiv}"
+        say(
+            textwrap.fill(text, console.width, subsequent_indent=" " * room, break_on_hyphens=False)
+        )
+
+
+def objectives_data(names: Iterable[str]) -> list[dict[str, Any]]:
+    """Describe objectives as plain data, settings with their defaults."""
+    found = []
+    for name in names:
+        if name not in OBJECTIVES:
+            raise unknown("objective", name, OBJECTIVES)
+        kind = OBJECTIVES[name]
+        first, _, rest = inspect.cleandoc(kind.__doc__ or "").partition("\n\n")
+        settings = {
+            field.name: {"symbol": known.symbol, "default": field.default, "meaning": known.doc}
+            for field, known in settings_of(kind)
+        }
+        found.append(
+            {
+                "name": name,
+                "about": first.replace("\n", " "),
+                "equation": rest.partition("\n\n")[0],
+                "arxiv": kind.arxiv,
+                "advantages": kind.advantages or DEFAULT_ADVANTAGES,
+                "reduction": kind.reduction or DEFAULT_REDUCTION,
+                "settings": settings,
+            }
+        )
+    return found
+
+
+def show_objectives() -> None:
     """List every objective with its equation and source."""
     for name, kind in OBJECTIVES.items():
         first, _, rest = inspect.cleandoc(kind.__doc__ or "").partition("\n\n")
@@ -41,7 +81,7 @@ def objectives_table() -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
 
 
-def show_objective(console: Console, name: str) -> None:
+def show_objective(name: str) -> None:
     """Show one objective: docstring, then every setting with symbol, default, range and meaning."""
     if name not in OBJECTIVES:
         raise unknown("objective", name, OBJECTIVES)

@@ -1,6 +1,6 @@
 """What makes a training framework an engine of ours, and the engines there are.
 
-Importing this imports no framework, and neither does looking at an engine's facts.
+Importing this imports no framework and no torch, and neither does looking at an engine's facts.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from maspo.core.objective import Objective
-from maspo.engines.moment import Look
 from maspo.engines.supported import Supported
 from maspo.errors import InputError, unknown
-from maspo.sampling.processes import Processes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from maspo.core.batch import TokenBatch
+    from maspo.core.objective import Objective
     from maspo.data import Problem
+    from maspo.engines.moment import Look
     from maspo.recipes.schema import Recipe
     from maspo.rewards import RewardSet
+    from maspo.sampling.processes import Processes
 
 Sink = Callable[[dict[str, Any]], None]
 """Takes a line of metrics."""

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from maspo.errors import InputError
-from maspo.objectives import make_objective
-from maspo.recipes.load import read_value
 
 RIVALS = "grpo,clip_higher,dac,entropy_advantage,bapo,sapo,cispo,maspo"
 """Who takes part when nobody is named: MASPO and what its paper compares it with."""
@@ -38,6 +36,9 @@ def parse_entrants(text: str) -> tuple[Entrant, ...]:
     A comma begins a new objective, unless what follows is a further `key=value` of the one before:
     no name holds an equals sign. Raises InputError, in one sentence.
     """
+    from maspo.objectives import make_objective  # here, as `maspo --help` names the rivals
+    from maspo.recipes.load import read_value
+
     entrants: list[Entrant] = []
     for words in _grouped(text):
         name, _, first = words[0].partition(":")

@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maspo.core.objective import Objective
-from maspo.engines.engine import InProcessEngine, Launch, Processes, Trained, TrainingJob
+from maspo.engines.engine import InProcessEngine, Launch, Trained, TrainingJob
 from maspo.engines.trl.names import OWNED_BY_THE_OBJECTIVE, SUPPORTED
 from maspo.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from maspo.core.objective import Objective
     from maspo.recipes.schema import Recipe
+    from maspo.sampling.processes import Processes
 
 
 class TRLEngine(InProcessEngine):

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maspo.core.objective import Objective
 from maspo.engines.engine import Launch, LaunchedEngine
 from maspo.engines.verl.names import OWNED_BY_THE_OBJECTIVE, SUPPORTED
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from maspo.core.objective import Objective
     from maspo.engines.verl.translate import Cluster
     from maspo.recipes.schema import Recipe
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from maspo.core.advantages import ADVANTAGES, ROLLOUT_ADVANTAGES
 from maspo.engines.supported import Supported
 from maspo.errors import InputError, unknown
 
@@ -48,6 +47,8 @@ def estimator_settings(name: str) -> dict[str, Any]:
         return VERL_ADVANTAGES[name]
     if name in OUR_ADVANTAGES:
         return {"algorithm.adv_estimator": f"maspo.{name}"}
+    from maspo.core.advantages import ADVANTAGES, ROLLOUT_ADVANTAGES
+
     able = sorted((*VERL_ADVANTAGES, *OUR_ADVANTAGES))
     if name in ADVANTAGES and name not in ROLLOUT_ADVANTAGES:
         raise InputError(
