@@ -13,6 +13,7 @@ from maspo.cli.look import doctor, objectives, plan
 from maspo.cli.recipes import recipes_app
 from maspo.cli.replay import replay
 from maspo.cli.report import report
+from maspo.cli.sample import sample
 from maspo.cli.terminal import console, verbose
 from maspo.cli.train import resume, train
 
@@ -56,7 +57,7 @@ PANELS = {
     "Compare": {
         "compare": compare.compare, "ablate": compare.ablate, "report": report, "replay": replay,
     },
-    "Look": {"objectives": objectives, "explore": explore},
+    "Look": {"objectives": objectives, "explore": explore, "sample": sample},
 }  # fmt: skip
 """The commands as `maspo --help` groups them."""
 
