@@ -11,6 +11,7 @@ import pytest
 
 import maspo
 
+pytest.importorskip("hatchling", reason="builds wheel and sdist; the extra [test] has it")
 ROOT = Path(__file__).resolve().parents[1]
 
 
