@@ -1,8 +1,10 @@
-"""Useful tokens per second of group decoding against stock `generate`, by turns in one process.
+"""Useful tokens per second of group decoding, or of vLLM, against stock `generate`, by turns in one process.
 
     python benchmarks/rollout.py [--model embedded] [--prompts 32] [--samples 8] [--record]
     python benchmarks/rollout.py --model SmolLM2-135M-Instruct.gguf --prompts 4 --dtype bfloat16
+    python benchmarks/rollout.py --model SmolLM2-135M-Instruct.gguf --prompts 4 --dtype bfloat16 --engine vllm
 
+With vLLM, TRL's colocated one as a recipe starts it, a rollout begins with the hand-over of the weights.
 Both complete the same arithmetic prompts with the settings of TRL's rollout (temperature 1, no
 filter). A useful token is one that a completion keeps. The fraction of the arithmetic limit is
 2 x parameters x live tokens (each prompt once, every useful token) over the rate of a matrix
@@ -48,10 +50,12 @@ class Rollout:
             top_p=1.0, eos_token_id=self.end, pad_token_id=tokenizer.pad_token_id,
         )  # fmt: skip
         self.compute: dict[str, list[float]] = {"ours": [], "stock": []}
+        self.hand_over: list[float] = []
+        self.vllm: Any = _vllm(model, tokenizer, options) if options.engine == "vllm" else None
 
     def ours(self, seed: int) -> float:
-        """Return the useful tokens per second of group decoding."""
-        return self._timed("ours", seed, self._complete)
+        """Return the useful tokens per second of group decoding, or of vLLM."""
+        return self._timed("ours", seed, self._sample if self.vllm else self._complete)
 
     def stock(self, seed: int) -> float:
         """Return the useful tokens per second of `generate`."""
@@ -70,11 +74,34 @@ class Rollout:
         drawn = complete(self.model, self.prompts, self.samples, self.config)
         return sum(len(completion) for group in drawn for completion in group)
 
+    def _sample(self) -> int:
+        started = time.perf_counter()
+        self.vllm.sync_weights()
+        self.hand_over.append(time.perf_counter() - started)
+        rows = [prompt for prompt in self.prompts for _ in range(self.samples)]
+        return sum(map(len, self.vllm.generate(rows, None, self.samples)[1]))
+
     def _generate(self) -> int:
         out = self.model.generate(**self.padded, generation_config=self.config)
         ends = out[:, self.padded["input_ids"].shape[1] :] == self.end
         # A row's useful tokens are those with no end before them.
         return int(((ends.cumsum(1) - ends.long()) == 0).sum())
+
+
+def _vllm(model: Any, tokenizer: Any, options: argparse.Namespace) -> Any:
+    """Start TRL's colocated vLLM as a recipe does."""
+    from accelerate import Accelerator
+
+    from maspo.engines.trl import MASPOConfig
+    from maspo.engines.trl.colocated import Generation
+
+    cpu = model.device.type == "cpu"
+    args = MASPOConfig(output_dir="unused", bf16=model.dtype == torch.bfloat16, use_cpu=cpu)
+    return Generation(
+        model, Accelerator(cpu=cpu), tokenizer, args=args,
+        max_model_length=1024, max_num_seqs=options.prompts * options.samples,
+        gpu_memory_utilization=0.3, temperature=1.0, max_completion_length=options.max_new_tokens,
+    )  # fmt: skip
 
 
 def main() -> None:
@@ -86,6 +113,7 @@ def main() -> None:
     parser.add_argument("--max-new-tokens", type=int, default=128)
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--engine", choices=("transformers", "vllm"), default="transformers")
     parser.add_argument("--record", action="store_true")
     options = parser.parse_args()
     model, tokenizer = load_model(options.model, options.dtype)
@@ -96,7 +124,7 @@ def main() -> None:
     rate = statistics.median([before, matrix_rate(model.dtype, model.device)])
     row = {
         "model": options.model.rpartition("/")[2], "dtype": options.dtype,
-        "prompts": options.prompts, "samples": options.samples,
+        "engine": options.engine, "prompts": options.prompts, "samples": options.samples,
         "max_new_tokens": options.max_new_tokens, "repeats": options.repeats,
         "ratio": spread([ours / stock for ours, stock in rates]),
         "tokens_per_second": spread([ours for ours, _ in rates], 0),
@@ -104,6 +132,8 @@ def main() -> None:
         "fraction_of_limit": round(statistics.median(rollout.compute["ours"][1:]) / rate, 3),
         "stock_fraction_of_limit": round(statistics.median(rollout.compute["stock"][1:]) / rate, 3),
     }  # fmt: skip
+    if rollout.hand_over:
+        row["hand_over_seconds"] = spread(rollout.hand_over[1:])
     for name, value in row.items():
         print(f"{name}: {value}")
     if options.record:
