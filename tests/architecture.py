@@ -75,7 +75,7 @@ ASKING: dict[str, tuple[str, str]] = {
     "core/advantages.py": ("gpg", "the advantage estimator of that name"),
     "recipes/schema.py": ("gpg", "the advantage estimator of that name"),
     "engines/verl/names.py": ("gpg", "the advantage estimator of that name"),
-    "engines/trl/trainer.py": ("grpo maspo", "tags of the model card"),
+    "engines/trl/model_card.py": ("grpo maspo", "tags of the model card"),
     "engines/trl/asynchronous.py": ("maspo", "tags of the model card"),
     "engines/trl/config.py": ("dr_grpo grpo luspo", "TRL's words for its normalisers"),
     "lab/provenance.py": ("maspo", "the package, whose version is noted"),

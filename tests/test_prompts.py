@@ -9,7 +9,7 @@ from transformers import AutoTokenizer
 
 from maspo.cli.app import app
 from maspo.data import Problem
-from maspo.engines.trl import trainer as training_engine
+from maspo.engines.trl import group_decoding
 from maspo.engines.trl.engine import ENGINE
 from maspo.errors import InputError
 from maspo.lab.console import Screen
@@ -67,7 +67,7 @@ def asked(monkeypatch):
 
         monkeypatch.setattr(module, name, listening)
 
-    listen(training_engine, "complete_rows", "training")
+    listen(group_decoding, "decode_rows", "training")
     listen(with_transformers, "complete", "evaluation")
     return heard
 

@@ -15,7 +15,7 @@ from bigram import build
 from datasets import Dataset
 
 import maspo
-from maspo.engines.trl import MASPOConfig, MASPOTrainer, trainer
+from maspo.engines.trl import MASPOConfig, MASPOTrainer, group_decoding
 
 END = "<|im_end|>"
 FIRST = ['<tool_call>\n{"name": "look", "arguments": {"place": ', "1", "}}\n</tool_call>"]
@@ -130,8 +130,8 @@ def test_turns_are_the_same_under_group_decoding(given, prompts, tmp_path, monke
         grouped.append(len(prompt_ids))
         return completions
 
-    decode = trainer.complete_rows
-    monkeypatch.setattr(trainer, "complete_rows", counted)
+    decode = group_decoding.decode_rows
+    monkeypatch.setattr(group_decoding, "decode_rows", counted)
     on, scored_on, tokenizer = run(tmp_path / "on", prompts, group_decoding=True, **given)
     turns = max(len(EXPECTED[prompt]) // 2 + 1 for prompt in prompts)
     assert len(grouped) == turns, "group decoding wrote every turn"

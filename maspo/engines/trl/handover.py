@@ -7,6 +7,7 @@ trainer for as long as its call lasts; the inner ones read it and fill it in.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,12 @@ from maspo.core.apply import Applied
 
 Batch = dict[str, Any]
 """Tensors of some completions, by TRL's names."""
+
+
+def response_mask(inputs: Mapping[str, Any]) -> Tensor:
+    """Mark the tokens that the policy wrote: those of the completion, without those of its tools."""
+    mask = inputs["completion_mask"]
+    return mask * inputs["tool_mask"] if "tool_mask" in inputs else mask
 
 
 @dataclass

@@ -68,6 +68,23 @@ class PastPolicies:
             parameter.copy_(weights[name])
 
 
+def past_policies(trainer: Any) -> PastPolicies | None:
+    """Return the memory that `staleness` of a trainer's settings needs; None where it is 0.
+
+    Raises InputError where weights are spread over processes, or more than the budget.
+    """
+    args = trainer.args
+    if not args.staleness:
+        return None
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        raise InputError(
+            "staleness needs all weights on every process, which FSDP and DeepSpeed spread: "
+            "train without them"
+        )
+    check_budget(trainer.model, args.staleness, args.staleness_budget_gib)
+    return PastPolicies(trainer.model, args.staleness)
+
+
 def check_budget(model: Any, lag: int, budget_gib: float) -> None:
     """Raise InputError where the weights that `PastPolicies` keeps of `model` are more than the budget."""
     trained = [p for p in model.parameters() if p.requires_grad]

@@ -1,11 +1,8 @@
 """GRPOTrainer with its policy term replaced by an objective of the library.
 
-TRL's `_compute_loss` runs the model first and reads the advantages and the old log-probabilities
-after that. So the objective is put in between: once the log-probabilities of a loss pass are known,
-the batch gets advantages A' for which TRL's own surrogate, ratio times A', has the value and the
-gradient of the objective, and TRL's clip is opened. TRL does all the rest with its own code: KL to
-the reference (its bias correction sees the true ratio), vLLM importance sampling, off-policy mask,
-entropy bonus and mask, normalisers, metrics. `tests/test_trl_contract.py` pins what this relies on.
+What is TRL's stays TRL's own code: the KL to the reference, vLLM's importance sampling, off-policy and
+entropy masks, normalisers, metrics; `surrogate.py` says how the objective gets in between, and
+`tests/test_trl_contract.py` pins what that relies on.
 
 Every method of TRL's that has to do with a rollout or a loss is overridden here, once, in the order
 in which a step calls them; checkpoints are `ResumableTrainer`'s.
@@ -14,20 +11,14 @@ in which a step calls them; checkpoints are `ResumableTrainer`'s.
 from __future__ import annotations
 
 import math
-import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from trl.extras.profiling import profiling_context
-from trl.models import unwrap_model_for_generation
-from trl.models.utils import disable_gradient_checkpointing
 
-from maspo.core.apply import apply_objective, with_slopes
-from maspo.core.batch import MAX_LOG_RATIO, TokenBatch
 from maspo.core.rollout import rollout_weights
 from maspo.engines.engine import TokenSink
 from maspo.engines.trl.advantages import rollout_advantages
@@ -36,16 +27,27 @@ from maspo.engines.trl.colocated import vllm_is_ours
 from maspo.engines.trl.compute_saving import ComputeSaving
 from maspo.engines.trl.config import SCALE_REWARDS, MASPOConfig
 from maspo.engines.trl.gate_log import GateLog, clip_ratios, drop_absent
-from maspo.engines.trl.handover import Batch, LossPass, OldPolicyPass, Pass, RolloutPass
+from maspo.engines.trl.group_decoding import decode_in_groups
+from maspo.engines.trl.handover import (
+    Batch,
+    LossPass,
+    OldPolicyPass,
+    Pass,
+    RolloutPass,
+    response_mask,
+)
+from maspo.engines.trl.model_card import CARD_NAME, CARD_PAPER, CARD_TAGS
 from maspo.engines.trl.nonfinite_guard import BESIDE_TEXT, NonfiniteGuard
 from maspo.engines.trl.passes import score_passes
-from maspo.engines.trl.past import PastPolicies, check_budget
+from maspo.engines.trl.past import past_policies
+from maspo.engines.trl.policy_scores import score_policy
 from maspo.engines.trl.positions import takes_positions, with_positions
 from maspo.engines.trl.reference import reference_is
 from maspo.engines.trl.resumable import ResumableTrainer
+from maspo.engines.trl.reward_check import check_rewards, naming_samples
+from maspo.engines.trl.surrogate import put_objective
 from maspo.errors import InputError
 from maspo.sampling.group import Unsupported, say_once
-from maspo.sampling.group import decode_rows as complete_rows
 
 AnyPass = TypeVar("AnyPass", bound=Pass)
 
@@ -64,21 +66,7 @@ class MASPOTrainer(ResumableTrainer):
     model: Any
     _buffered_inputs: list[Batch] | None
 
-    _tag_names: ClassVar = ["trl", "grpo", "maspo"]
-    _name = "MASPO"
-    _paper: ClassVar = {
-        "title": "MASPO: Unifying Gradient Utilization, Probability Mass, and Signal Reliability for Robust "
-        "and Sample-Efficient LLM Reasoning",
-        "id": "2602.17550",
-        "citation": textwrap.dedent("""\
-            @inproceedings{fu2026maspo,
-                title     = {{MASPO}: Unifying Gradient Utilization, Probability Mass, and Signal Reliability for Robust and Sample-Efficient {LLM} Reasoning},
-                author    = {Fu, Xiaoliang and Lin, Jiaye and Fang, Yangyi and Zheng, Binbin and Hu, Chaowen and Shao, Zekai and Qin, Cong and Pan, Lu and Zeng, Ke and Cai, Xunliang},
-                booktitle = {Proceedings of the 64th Annual Meeting of the Association for Computational Linguistics},
-                year      = 2026,
-                eprint    = {arXiv:2602.17550},
-            }"""),
-    }
+    _name, _tag_names, _paper = CARD_NAME, CARD_TAGS, CARD_PAPER
 
     def __init__(
         self, model: Any, reward_funcs: Any = None, args: Any = None, *rest: Any, **kwargs: Any
@@ -96,51 +84,13 @@ class MASPOTrainer(ResumableTrainer):
         # TRL's surrogate with its clip open, which multiplies what we give it by the ratio of each token.
         self.epsilon_low = self.epsilon_high = math.inf
         self.importance_sampling_level = "token"
-        self._past = self._keep_past(args)
+        self._past = past_policies(self)
         self._saving = ComputeSaving(self)
         self.guard = NonfiniteGuard(self)
         for advice in args.objective.advice(parameters=self.model.num_parameters()):
             args.complain(advice)
         self.add_callback(CollapseWarning(args.objective.when_unstable))
         self.add_callback(StallWarning(args.objective.when_unstable))
-
-    def _keep_past(self, args: MASPOConfig) -> PastPolicies | None:
-        """Return the memory of earlier weights that `args.staleness` needs; None where it is 0."""
-        if not args.staleness:
-            return None
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            raise InputError(
-                "staleness needs all weights on every process, which FSDP and DeepSpeed spread: "
-                "train without them"
-            )
-        check_budget(self.model, args.staleness, args.staleness_budget_gib)
-        return PastPolicies(self.model, args.staleness)
-
-    @property
-    def _mode(self) -> str:
-        return "train" if self.model.training else "eval"
-
-    @property
-    def _samples(self) -> int:
-        """Completions of each prompt, which stand together in a rollout."""
-        samples: Any = self.num_generations if self._mode == "train" else self.num_generations_eval
-        return samples
-
-    @contextmanager
-    def _handing_over(self, one: AnyPass) -> Iterator[AnyPass]:
-        self._pass = one
-        try:
-            yield one
-        finally:
-            self._pass = None
-
-    def _sum_over_processes(self, sums: Tensor) -> Tensor:
-        total: Any = self.accelerator.reduce(sums, reduction="sum")
-        return total
-
-    def _gather(self, rows: Tensor) -> Tensor:
-        gathered: Any = self.accelerator.gather(rows)
-        return gathered
 
     # The rollout
 
@@ -151,7 +101,8 @@ class MASPOTrainer(ResumableTrainer):
         if not (new and self.model.training and self._buffered_inputs):
             return inputs
         self._saving.deal(self._buffered_inputs)
-        if self._old_policy_waits(self._buffered_inputs):
+        waits = "old_per_token_logps" not in self._buffered_inputs[0]
+        if self._saving.old_policy_may_wait and waits:
             self._score_old_policy(self._buffered_inputs)
         return self._buffered_inputs[self._step % self._saving.micro_batches]
 
@@ -163,10 +114,10 @@ class MASPOTrainer(ResumableTrainer):
             output = self._make_rollout(inputs)
             seen = {name: output[name] for name in BESIDE_TEXT if name in output}
             if "old_per_token_logps" not in output:  # TRL takes it for the current policy's
-                output["old_per_token_logps"] = self._score_policy([output], **seen)
+                output["old_per_token_logps"] = score_policy(self, [output], **seen)
         if self.args.correction:
             sampler = output["old_per_token_logps"]
-            output["old_per_token_logps"] = old = self._score_policy([output], **seen)
+            output["old_per_token_logps"] = old = score_policy(self, [output], **seen)
             mask = response_mask(output)
             output["rollout_weights"] = rollout_weights(old, sampler, mask, **self.args.correction)
         return output
@@ -194,49 +145,18 @@ class MASPOTrainer(ResumableTrainer):
         )
         if plain and self.args.group_decoding:
             try:
-                return self._decode_in_groups(prompt_ids), None
+                return decode_in_groups(self, prompt_ids), None
             except Unsupported as reason:
                 say_once(type(self.model).__name__, str(reason))
-        return super()._generate_single_turn(prompt_ids, images, multimodal_fields, *args, **kwargs)
-
-    def _decode_in_groups(self, prompt_ids: Any) -> list[list[int]]:
-        checkpointing: Any = self.args.gradient_checkpointing_kwargs
-        with (
-            profiling_context(self, "transformers.generate"),
-            unwrap_model_for_generation(
-                self.model_wrapped,
-                self.accelerator,
-                gather_deepspeed3_params=self.args.ds3_gather_for_generation,
-                generation_kwargs=self.generation_kwargs,
-                gradient_checkpointing_kwargs=checkpointing,
-            ) as model,
-            self._dist.summon_full_params(self.model_wrapped, recurse=False),
-        ):
-            try:
-                return complete_rows(model, prompt_ids, self.generation_config)
             except FloatingPointError as error:
                 self.guard.give_up(f"sampling failed: {error}")
+        return super()._generate_single_turn(prompt_ids, images, multimodal_fields, *args, **kwargs)
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, *rest: Any) -> Tensor:
-        try:
+        names = self.reward_func_names
+        with naming_samples(names, prompts, completions):
             rewards = super()._calculate_rewards(inputs, prompts, completions, *rest)
-        except Exception as error:
-            error.add_note(
-                f"raised while {' and '.join(self.reward_func_names)} scored {len(completions)} "
-                f"completions, the first of them {_shown(completions[0])} to {_shown(prompts[0])}"
-            )
-            raise
-        lost = rewards.isinf().any(1)
-        if lost.any():
-            row = int(lost.nonzero()[0])
-            given = dict(zip(self.reward_func_names, rewards[row].tolist(), strict=True))
-            here = row - self.accelerator.process_index * len(completions)
-            sample = (
-                f", {_shown(completions[here])} to {_shown(prompts[here])}"
-                if 0 <= here < len(completions)
-                else ""
-            )
-            raise InputError(f"completion {row} of the batch{sample} has no finite reward: {given}")
+        check_rewards(rewards, names, prompts, completions, self.accelerator.process_index)
         if isinstance(self._pass, RolloutPass):
             self._pass.rewards = rewards
         return rewards
@@ -254,38 +174,16 @@ class MASPOTrainer(ResumableTrainer):
             logged.pop()
         logged.extend(advantages.tolist())
 
-    def _old_policy_waits(self, buffered: list[Batch]) -> bool:
-        """Whether the updates after the first still lack the old log-probabilities they need."""
-        return self._saving.old_policy_may_wait and "old_per_token_logps" not in buffered[0]
-
     def _score_old_policy(self, buffered: list[Batch]) -> None:
         """Score the old policy for the updates after the first, whose own pass serves it."""
         later = buffered[self._saving.window :]
         live = torch.cat([self._saving.rows_that_matter(one, training=True) for one in later])
         with self._handing_over(OldPolicyPass(live)):
-            scored = self._score_policy(later)
+            scored = score_policy(self, later)
         for batch, part in zip(later, scored.chunk(len(later)), strict=True):
             batch["old_per_token_logps"] = part
 
-    def _score_policy(self, batches: list[Batch], **seen: Any) -> Tensor:
-        """Return log π of the completions of `batches`, `[rows, time]`; `seen` is what stands beside the text."""
-        ids, mask = (
-            torch.cat([torch.cat([b[f"prompt_{x}"], b[f"completion_{x}"]], dim=1) for b in batches])
-            for x in ("ids", "mask")
-        )
-        checkpointing: Any = self.args.gradient_checkpointing_kwargs
-        with torch.no_grad(), disable_gradient_checkpointing(self.model, checkpointing):
-            scored, _, _ = self._get_per_token_logps_and_entropies(
-                self.model,
-                ids,
-                mask,
-                batches[0]["completion_ids"].size(1),
-                batch_size=self.args.per_device_train_batch_size,
-                **seen,
-            )
-        return scored
-
-    # The loss
+    # The loss of a micro-batch
 
     def _compute_loss(self, model: Any, inputs: Batch) -> Tensor:
         if self.model.training:
@@ -295,6 +193,7 @@ class MASPOTrainer(ResumableTrainer):
         with self._handing_over(LossPass(dict(inputs), live)) as one:
             loss = super()._compute_loss(model, one.inputs)
         assert one.applied is not None
+        self._gate_logs[self._mode].add(one.applied.metrics())
         metrics: Any = self._metrics[self._mode]
         # TRL's clip is open and cut nothing off: the tokens that the objective did take its place.
         for name, ratio in clip_ratios(one.applied, self._sum_over_processes, self._gather).items():
@@ -303,6 +202,8 @@ class MASPOTrainer(ResumableTrainer):
         if self.token_sink is not None and self.model.training:
             self.token_sink(self.state.global_step, one.applied.batch, live)
         return loss
+
+    # One run of the policy or the reference over completions, in a rollout and in a loss
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -329,48 +230,24 @@ class MASPOTrainer(ResumableTrainer):
         score = partial(
             super()._get_per_token_logps_and_entropies, model, compute_entropy=compute_entropy
         )
-        most_rows = batch_size or len(input_ids)
-        live = one.live if isinstance(one, OldPolicyPass | LossPass) else None
-        passes = (
-            self._saving.plan(attention_mask, logits_to_keep, live, most_rows)
-            if text_alone and not compute_aux_loss
-            else None
-        )
+        passes = None
+        if text_alone and not compute_aux_loss:
+            live = one.live if isinstance(one, OldPolicyPass | LossPass) else None
+            most_rows = batch_size or len(input_ids)
+            passes = self._saving.plan(attention_mask, logits_to_keep, live, most_rows)
         if passes is None:
             log_probs, entropies, aux_loss = score(
                 input_ids, attention_mask, logits_to_keep, batch_size,
                 compute_aux_loss=compute_aux_loss, **extras,
             )  # fmt: skip
         else:
-            aux_loss = None
             log_probs, entropies = score_passes(
                 score, input_ids, attention_mask, logits_to_keep, passes
             )
+            aux_loss = None
         if isinstance(one, LossPass):
-            self._put_objective(one, log_probs, entropies)
+            put_objective(one, log_probs, entropies, self.args, self._sum_over_processes)
         return log_probs, entropies, aux_loss
-
-    def _put_objective(self, one: LossPass, log_probs: Tensor, entropies: Tensor | None) -> None:
-        """Give the batch advantages and old log-probabilities that make TRL's loss the objective's."""
-        old = one.inputs.get("old_per_token_logps")
-        batch = TokenBatch.clean(
-            log_probs,
-            log_probs.detach() if old is None else old,
-            one.inputs["advantages"],
-            response_mask(one.inputs),
-            entropies,
-            self._sum_over_processes,
-            one.inputs.get("groups"),
-        )
-        one.applied = applied = apply_objective(
-            self.args.objective, batch, one.inputs.get("rollout_weights"), self.args.match_norm
-        )
-        # TRL multiplies A' by the ratio, whose own slope already contributes the value.
-        values, slopes = applied.values, applied.slopes
-        one.inputs["advantages"] = with_slopes(values, slopes - values, log_probs) / batch.ratio
-        bounded = batch.log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
-        one.inputs["old_per_token_logps"] = log_probs.detach() - bounded
-        self._gate_logs[self._mode].add(applied.metrics())
 
     # The update
 
@@ -404,21 +281,36 @@ class MASPOTrainer(ResumableTrainer):
         drop_absent(self._metrics[mode])
         super().log(logs, start_time)
 
+    # What several of these need
 
-def response_mask(inputs: Mapping[str, Any]) -> Tensor:
-    """Mark the tokens that the policy wrote: those of the completion, without those of its tools."""
-    mask = inputs["completion_mask"]
-    return mask * inputs["tool_mask"] if "tool_mask" in inputs else mask
+    @property
+    def _mode(self) -> str:
+        return "train" if self.model.training else "eval"
+
+    @property
+    def _samples(self) -> int:
+        """Completions of each prompt, which stand together in a rollout."""
+        samples: Any = self.num_generations if self._mode == "train" else self.num_generations_eval
+        return samples
+
+    @contextmanager
+    def _handing_over(self, one: AnyPass) -> Iterator[AnyPass]:
+        self._pass = one
+        try:
+            yield one
+        finally:
+            self._pass = None
+
+    def _sum_over_processes(self, sums: Tensor) -> Tensor:
+        total: Any = self.accelerator.reduce(sums, reduction="sum")
+        return total
+
+    def _gather(self, rows: Tensor) -> Tensor:
+        gathered: Any = self.accelerator.gather(rows)
+        return gathered
 
 
 def _name_of(model: Any) -> str:
     """Return the last part of a model's name, as TRL takes it for the output folder."""
     name = model if isinstance(model, str) else getattr(model.config, "_name_or_path", "")
     return name.rstrip("/").split("/")[-1] or type(model).__name__
-
-
-def _shown(text: Any) -> str:
-    """Write a prompt or a completion short enough for a sentence."""
-    content = text if isinstance(text, str) else text[-1]["content"] if text else ""
-    content = content if isinstance(content, str) else str(content)
-    return repr(content if len(content) <= 200 else content[:200] + "...")

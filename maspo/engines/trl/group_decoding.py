@@ -1,0 +1,31 @@
+"""The completions of a rollout, each prompt of a group run once, in place of transformers' `generate`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trl.extras.profiling import profiling_context
+from trl.models import unwrap_model_for_generation
+
+from maspo.sampling.group import decode_rows
+
+
+def decode_in_groups(trainer: Any, prompt_ids: list[list[int]]) -> list[list[int]]:
+    """Return the tokens that the policy of a GRPOTrainer answers to prompts, equal ones side by side.
+
+    Raises Unsupported where only TRL's own way can sample the model, and FloatingPointError where its
+    probabilities are not finite.
+    """
+    args = trainer.args
+    with (
+        profiling_context(trainer, "transformers.generate"),
+        unwrap_model_for_generation(
+            trainer.model_wrapped,
+            trainer.accelerator,
+            gather_deepspeed3_params=args.ds3_gather_for_generation,
+            generation_kwargs=trainer.generation_kwargs,
+            gradient_checkpointing_kwargs=args.gradient_checkpointing_kwargs,
+        ) as model,
+        trainer._dist.summon_full_params(trainer.model_wrapped, recurse=False),
+    ):
+        return decode_rows(model, prompt_ids, trainer.generation_config)
