@@ -21,6 +21,9 @@ from maspo.recipes.schema import Recipe
 from maspo.sampling import with_transformers
 from maspo.sampling.text import check_room, check_template_variables, prompt_tokens
 
+# One update a rollout is enough to see the prompts.
+pytestmark = pytest.mark.filterwarnings("ignore:with 1 update per rollout every ratio is 1")
+
 QUESTIONS = ["1+2", "30+4", "5+600", "7+8"]
 QUIET = Screen(Console(quiet=True))
 
