@@ -75,7 +75,6 @@ def asked(monkeypatch):
     return heard
 
 
-@pytest.mark.filterwarnings("ignore:with 1 update per rollout")
 @pytest.mark.parametrize("thinks", [True, False])
 def test_a_problem_is_asked_in_the_same_tokens_everywhere(thinks, asked, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
