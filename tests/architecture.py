@@ -189,6 +189,7 @@ def shadows(package: Path) -> Iterator[str]:
 
 
 ONE_THING = {
+    "complete_rows": "the same question, asked of a model and of a trainer's policy",
     "ENGINE": "what every engine offers under this name",
     "SUPPORTED": "the window of versions of an engine's own framework",
     "OWNED_BY_THE_OBJECTIVE": "the settings of the framework's own losses, each engine's",

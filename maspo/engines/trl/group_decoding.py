@@ -10,7 +10,7 @@ from trl.models import unwrap_model_for_generation
 from maspo.sampling.group import decode_rows
 
 
-def decode_in_groups(trainer: Any, prompt_ids: list[list[int]]) -> list[list[int]]:
+def complete_rows(trainer: Any, prompt_ids: list[list[int]]) -> list[list[int]]:
     """Return the tokens that the policy of a GRPOTrainer answers to prompts, equal ones side by side.
 
     Raises Unsupported where only TRL's own way can sample the model, and FloatingPointError where its

@@ -27,7 +27,7 @@ from maspo.engines.trl.colocated import vllm_is_ours
 from maspo.engines.trl.compute_saving import ComputeSaving
 from maspo.engines.trl.config import SCALE_REWARDS, MASPOConfig
 from maspo.engines.trl.gate_log import GateLog, clip_ratios, drop_absent
-from maspo.engines.trl.group_decoding import decode_in_groups
+from maspo.engines.trl.group_decoding import complete_rows
 from maspo.engines.trl.handover import (
     Batch,
     LossPass,
@@ -145,7 +145,7 @@ class MASPOTrainer(ResumableTrainer):
         )
         if plain and self.args.group_decoding:
             try:
-                return decode_in_groups(self, prompt_ids), None
+                return complete_rows(self, prompt_ids), None
             except Unsupported as reason:
                 say_once(type(self.model).__name__, str(reason))
             except FloatingPointError as error:
