@@ -24,6 +24,7 @@ PUBLISHED = {
     "dac_released": (None, "seq-mean-token-mean"),
     "dppo_tv": (None, "seq-mean-token-sum-norm"),  # arXiv:2602.04879
     "dppo_kl": (None, "seq-mean-token-sum-norm"),
+    "real": (None, "seq-mean-token-mean"),  # arXiv:2602.05630: the mean over groups
 }
 REWARDS = [[1.0, 0.0, 0.0, 1.0], [1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.5, 1.0]]
 LENGTHS = [[3, 1, 4, 2], [5, 2, 2, 5], [1, 3, 5, 2]]

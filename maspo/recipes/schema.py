@@ -310,7 +310,7 @@ class Recipe(Section):
     def make_match_norm(self) -> Objective | None:
         """Make the objective of `training.match_norm`; None without one."""
         given = self.training.match_norm
-        return None if given is None else make_objective(**given)
+        return None if given is None else make_objective(**{"name": "maspo", **given})
 
     @property
     def reduction(self) -> str:
