@@ -49,6 +49,19 @@ PLACES = {
     "omegaconf": ("engines/verl/",),
     "tensordict": ("engines/verl/",),
     "megatron": ("engines/verl/",),
+    **{
+        host: (f"engines/{place}",)
+        for host, place in {
+            "tinker": "tinker/",
+            "prime_rl": "prime_rl.py",
+            "skyrl": "skyrl.py",
+            "rllm": "rllm.py",
+            "trinity": "trinity_rft.py",
+            "slime": "slime.py",
+            "axolotl": "axolotl.py",
+            "swift": "ms_swift.py",
+        }.items()
+    },
     "vllm": ("sampling/with_vllm.py",),
     "sglang": (),
     "peft": ("engines/trl/", "models/"),
@@ -75,6 +88,8 @@ ASKING: dict[str, tuple[str, str]] = {
     "core/advantages.py": ("gpg", "the advantage estimator of that name"),
     "recipes/schema.py": ("gpg", "the advantage estimator of that name"),
     "engines/verl/names.py": ("gpg", "the advantage estimator of that name"),
+    "engines/fed.py": ("dr_grpo grpo luspo", "TRL's words for its normalisers"),
+    "engines/ms_swift.py": ("grpo", "ms-swift's word for the kind of its trainer"),
     "engines/trl/model_card.py": ("grpo maspo", "tags of the model card"),
     "engines/trl/asynchronous.py": ("maspo", "tags of the model card"),
     "engines/trl/config.py": ("dr_grpo grpo luspo", "TRL's words for its normalisers"),
@@ -189,6 +204,9 @@ def shadows(package: Path) -> Iterator[str]:
 
 
 ONE_THING = {
+    "DOOR": "what every door to another trainer offers under this name",
+    "loss": "an objective as a host's loss, by the name that its configuration is given",
+    "register": "enters the objectives in a host's registry",
     "complete_rows": "the same question, asked of a model and of a trainer's policy",
     "ENGINE": "what every engine offers under this name",
     "SUPPORTED": "the window of versions of an engine's own framework",

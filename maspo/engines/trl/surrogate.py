@@ -13,8 +13,9 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from maspo.core.apply import apply_objective, with_slopes
-from maspo.core.batch import MAX_LOG_RATIO, TokenBatch
+from maspo.core.apply import apply_objective
+from maspo.core.batch import TokenBatch
+from maspo.engines.host import surrogate
 from maspo.engines.trl.config import MASPOConfig
 from maspo.engines.trl.handover import LossPass, response_mask
 
@@ -49,8 +50,4 @@ def put_objective(
     one.applied = applied = apply_objective(
         args.objective, batch, inputs.get("rollout_weights"), args.match_norm
     )
-    # TRL multiplies A' by the ratio, whose own slope already contributes the value.
-    values, slopes = applied.values, applied.slopes
-    inputs["advantages"] = with_slopes(values, slopes - values, log_probs) / batch.ratio
-    bounded = batch.log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
-    inputs["old_per_token_logps"] = log_probs.detach() - bounded
+    inputs["advantages"], inputs["old_per_token_logps"] = surrogate(applied, log_probs)

@@ -1,0 +1,88 @@
+"""Other trainers that take a loss of ours, each through the door that it documents.
+
+Importing this imports no trainer and no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from maspo.errors import InputError
+
+if TYPE_CHECKING:
+    from maspo.core.objective import Objective
+
+
+@dataclass(frozen=True, kw_only=True)
+class Door:
+    """What a host hands to a loss, and what its configuration has to name."""
+
+    title: str
+    """As people write the name of the host."""
+    package: str
+    """As `importlib.metadata` knows it."""
+    module: str
+    """What is imported of it."""
+    place: str
+    """What the host's configuration names."""
+    tried: str
+    """The versions that it was tried with."""
+    hands: frozenset[str] = frozenset()
+    """Which of the optional fields of TokenBatch the host hands over."""
+    whole: bool = False
+    """Whether one call sees all completions of an update."""
+
+    def installed(self) -> str | None:
+        """Return the version that is installed, `unknown` where it has none, and None without it."""
+        try:
+            if find_spec(self.module) is None:
+                return None
+            return version(self.package)
+        except PackageNotFoundError:
+            return "unknown"
+        except ImportError:  # of what the module lies in
+            return None
+
+    def error(self, sentence: str) -> InputError:
+        """Build an error whose sentence begins with the host."""
+        return InputError(f"{self.title}: {sentence}")
+
+    def check(self, objective: Objective) -> None:
+        """Raise InputError where the host does not hand over what `objective` needs."""
+        missing = [name for name in objective.inputs if name not in self.hands]
+        if missing:
+            raise self.error(
+                f"{objective.title} needs {' and '.join(missing)}, which a loss is not handed there; "
+                "take another objective, or train with TRL"
+            )
+        if objective.couples_batch and not self.whole:
+            raise self.error(
+                f"{objective.title} weighs tokens by their place among all completions of an update, "
+                "and a loss sees a part of them there; take another objective, or train with TRL"
+            )
+
+
+class _Doors(Mapping[str, Door]):
+    """The doors by name; `maspo.engines.NAME` is imported when it is looked up."""
+
+    NAMES = ("tinker", "prime_rl", "ms_swift", "axolotl", "skyrl", "trinity_rft", "rllm", "slime")
+
+    def __getitem__(self, name: str) -> Door:
+        if name not in self.NAMES:
+            raise KeyError(name)
+        return import_module(f"maspo.engines.{name}").DOOR
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.NAMES)
+
+    def __len__(self) -> int:
+        return len(self.NAMES)
+
+
+DOORS: Mapping[str, Door] = _Doors()
+"""Every door by the name of its module in `maspo.engines`."""

@@ -1,0 +1,68 @@
+# pyright: reportMissingImports=false
+"""Any objective as the loss of prime-rl.
+
+[trainer.loss]
+type = "custom"
+import_path = "maspo.engines.prime_rl.loss"
+kwargs = { objective = "maspo", alpha = 0.5 }
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from maspo.engines.doors import Door
+from maspo.engines.host import host_loss, stale_objective
+
+DOOR = Door(
+    title="prime-rl",
+    package="prime-rl",
+    module="prime_rl",
+    place='[trainer.loss] type = "custom", import_path = "maspo.engines.prime_rl.loss"',
+    tried="its loss.py at 559b447, by itself",
+)
+
+LOSS_INPUTS = {
+    "trainer_logprobs": "log_probs",
+    "inference_logprobs": "old_log_probs",
+    "advantages": "advantages",
+    "loss_mask": "mask",
+}
+"""prime-rl's words, all `[time]` of one sequence, and ours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossOutputs:
+    """What prime-rl reads of a loss, by its names."""
+
+    loss: Tensor
+    metrics: dict[str, Tensor]
+
+
+def loss(inputs: Any, objective: str = "maspo", **settings: Any) -> LossOutputs:
+    """Return the loss of one sequence, summed over its mask; prime-rl divides by all tokens of the step.
+
+    `inputs` is its `LossInputs`, `settings` are the hyperparameters of the objective. The old policy is
+    the one that sampled, so gates act with a single update too; see `stale_objective` for `cap`.
+    prime-rl averages metrics over sequences, each alike; those of no token are left out. Raises InputError.
+    """
+    made = stale_objective(DOOR, objective, tuple(sorted(settings.items())))
+    missing = [name for name in LOSS_INPUTS if not hasattr(inputs, name)]
+    if missing:
+        raise DOOR.error(
+            f"its LossInputs hold no {' and no '.join(missing)}; tried with {DOOR.tried}: take that version"
+        )
+    if inputs.loss_mask.dtype != torch.bool:
+        raise DOOR.error(
+            f"loss_mask must be bool, not {inputs.loss_mask.dtype}; give `loss_mask != 0`"
+        )
+    given = {ours: getattr(inputs, theirs) for theirs, ours in LOSS_INPUTS.items()}
+    found = host_loss(made, **given, door=DOOR)
+    tokens, weights = found.tokens, getattr(inputs, "loss_weights", None)
+    if weights is not None:
+        tokens = tokens * torch.where(inputs.loss_mask, weights, 0.0)
+    return LossOutputs(loss=tokens.sum(), metrics=found.metrics())
