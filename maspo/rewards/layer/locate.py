@@ -22,7 +22,7 @@ _COMMAND = re.compile(r"\\[a-zA-Z]++")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _QUALIFIER = re.compile(rf"\b(?:either|both|{'|'.join(sorted(QUALIFIERS))})\b", re.IGNORECASE)
 _DISPLAYED = re.compile(
-    r"\s*+(?:\$\$([^$]++)\$\$|\\\[((?:[^\\]|\\(?!\]))++)\\\])[\s.]*+(?=\Z|\n|[A-Z])"
+    r"(?:\$\$([^$]++)\$\$|\\\[((?:[^\\]|\\(?!\]))++)\\\])[\s.]*+(?=\Z|\n|[A-Z])"
 )
 _DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"))
 
@@ -110,7 +110,7 @@ def _sentence(text: str, *, final: bool) -> str | None:
     ):
         return None
     rest = text[last.end() : last.end() + _LONGEST]
-    displayed = _DISPLAYED.match(rest)
+    displayed = _DISPLAYED.match(rest.lstrip())
     if displayed:
         return next(inside for inside in displayed.groups() if inside).strip()
     end = _END.search(rest, 1)
