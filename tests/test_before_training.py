@@ -1,7 +1,6 @@
 """What is checked before a run trains: held-out problems, golds that can be reached, the outlook."""
 
 import io
-import json
 
 import pytest
 from rich.console import Console
@@ -11,7 +10,7 @@ from maspo.data.columns import apply_template
 from maspo.data.held_out import also_in_training
 from maspo.errors import InputError
 from maspo.evaluation.golds import try_golds
-from maspo.lab.checks import check_golds_reached, check_held_out, planned_golds
+from maspo.lab.checks import check_golds_reached, check_held_out
 from maspo.lab.console import Screen
 from maspo.lab.run.text import judged_on, run_warnings
 from maspo.recipes import parse_recipe
@@ -150,19 +149,6 @@ def test_golds_that_are_not_reached_by_their_own_text_are_told(rewards):
     told = {one.problem_id: (one.text, one.why) for one in found.doubtful}
     assert told == {"5": (rf"\boxed{{{PROSE}}}", "prose"), "6": (r"\boxed{\text{}}", "error")}
     assert try_golds(problems, rewards, most=2).tried == 2
-
-
-def test_a_plan_names_golds_of_data_files_that_are_not_read_whole(tmp_path):
-    rows = [{"problem": "?", "answer": answer} for answer in ("5", r"\xymatrix{a & b}")]
-    for name in ("training", "evaluation"):
-        (tmp_path / f"{name}.jsonl").write_text("\n".join(json.dumps(r) for r in rows))
-    data = {"source": f"{tmp_path}/training.jsonl"}
-    recipe = parse_recipe({"data": data, "evaluation": {"data": {"source": "arithmetic"}}})
-    [told] = planned_golds(recipe)
-    assert "1 of 2 golds of the training problems" in told and "does not parse" in told
-    judged = {"data": {"source": f"{tmp_path}/evaluation.jsonl"}}
-    assert len(planned_golds(parse_recipe({"data": data, "evaluation": judged}))) == 2
-    assert planned_golds(parse_recipe({})) == []
 
 
 def test_doubtful_golds_are_shown_or_refused(rewards, screen, shown):

@@ -59,8 +59,10 @@ def test_a_missing_library_is_one_sentence_with_its_extra(tmp_path, library, com
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("words", [["objectives"], ["plan"], ["recipes"]])
-@pytest.mark.parametrize("library", ["trl", "matplotlib", "scipy"])
+@pytest.mark.parametrize(
+    ("library", "words"),
+    [("trl", ["objectives"]), ("trl", ["recipes"]), ("matplotlib", ["plan"]), ("scipy", ["plan"])],
+)
 def test_commands_run_without_what_they_do_not_need(tmp_path, library, words):
     done = without(library, *words, folder=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -12,9 +12,10 @@ from maspo.data import Problem
 from maspo.engines.trl import group_decoding
 from maspo.engines.trl.engine import ENGINE
 from maspo.errors import InputError
+from maspo.lab.checks import answerable
 from maspo.lab.console import Screen
 from maspo.lab.run.folder import RunFolder
-from maspo.lab.run.run import answerable, run_recipe
+from maspo.lab.run.run import run_recipe
 from maspo.models import EMBEDDED, load_model
 from maspo.models.load import ModelLimits
 from maspo.recipes.schema import Recipe
@@ -108,8 +109,11 @@ def test_a_problem_is_asked_in_the_same_tokens_everywhere(thinks, asked, tmp_pat
     training, held_out = run.problems()
     for limit in sorted(map(len, expected)):
         data = run.data.model_copy(update={"max_prompt_tokens": limit})
-        limited = run.model_copy(update={"data": data})
-        kept = answerable(limited, training, held_out, model, tokenizer, QUIET)
+        fewer = run.rollout.model_copy(update={"prompts": 1})
+        limited = run.model_copy(update={"data": data, "rollout": fewer})
+        kept = answerable(
+            limited, training, held_out, ModelLimits.of(model.config), tokenizer, QUIET
+        )
         assert len(kept) == sum(len(ids) <= limit for ids in expected)
 
 

@@ -6,29 +6,49 @@ from typing import Annotated
 
 import typer
 
-from maspo.cli.options import JSON, Overrides, RecipeName
+from maspo.cli.options import JSON, Overrides, RecipeName, Strict
 from maspo.cli.terminal import PLAN_LABEL, for_programs, print_json, quiet, say
-from maspo.engines.engine import DEFAULT_ENGINE, ENGINES, LaunchedEngine, engine_named
+from maspo.engines.engine import (
+    DEFAULT_ENGINE,
+    ENGINES,
+    InProcessEngine,
+    LaunchedEngine,
+    engine_named,
+)
+from maspo.errors import InputError
 
 
-def plan(recipe: RecipeName = "quickstart", set_: Overrides = None, as_json: JSON = False) -> None:
-    """Say in plain words what a recipe will do, and which golds of its data files cannot be reached."""
-    from maspo.lab.checks import planned_golds
+def plan(
+    recipe: RecipeName = "quickstart",
+    set_: Overrides = None,
+    strict: Strict = False,
+    as_json: JSON = False,
+) -> None:
+    """Say what a recipe will do, ask and take, and refuse what `maspo train` would; no model is loaded."""
     from maspo.recipes import load_recipe
     from maspo.recipes import plan as describe
 
     for_programs(as_json)
-    chosen = load_recipe(recipe, set_ or [])
+    chosen, engine = load_recipe(recipe, set_ or []), engine_named(DEFAULT_ENGINE)
+    assert isinstance(engine, InProcessEngine)
     lines = describe(chosen)
     for line in lines:
         say(line)
-    chosen.check_evaluation()
-    golds = [f"warning    {sentence}" for sentence in planned_golds(chosen)]
-    for line in golds:
-        say(line)
+    engine.supported.check()
+    quiet()
+    from maspo.lab.forecast.look import Outlook, look_ahead
+
+    outlook = Outlook(say, lines)
+    look_ahead(chosen, engine, outlook, strict=strict)
+    for sentence in outlook.refusals:
+        outlook.about("refused", sentence)
     if as_json:
-        told = [{"about": x[:PLAN_LABEL].strip(), "text": x[PLAN_LABEL:]} for x in (*lines, *golds)]
+        told = [{"about": x[:PLAN_LABEL].strip(), "text": x[PLAN_LABEL:]} for x in outlook.lines]
         print_json({"recipe": chosen.model_dump(), "plan": told})
+    if outlook.refusals:
+        first, *others = outlook.refusals
+        more = f"; and for {len(others)} more of the reasons above" if others else ""
+        raise InputError(f"`maspo train` would refuse this recipe: {first}{more}")
 
 
 def objectives(

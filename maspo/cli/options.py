@@ -21,6 +21,7 @@ Overrides = Annotated[
 ]
 ABOUT = ", or ".join(f"{name}, {ENGINES[name].about}" for name in ENGINES)
 EngineName = Annotated[str, typer.Option("--engine", help=f"What trains: {ABOUT}.")]
+Strict = Annotated[bool, typer.Option(help="Refuse what is otherwise only warned of.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 LAUNCH_OPTIONS = {
     "nodes": Annotated[int | None, typer.Option(help="verl: number of machines.")],

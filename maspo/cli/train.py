@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maspo.cli.options import EngineName, Overrides, RecipeName, launches
+from maspo.cli.options import EngineName, Overrides, RecipeName, Strict, launches
 from maspo.cli.terminal import console, quiet, say
 from maspo.engines.engine import (
     DEFAULT_ENGINE,
@@ -26,7 +26,6 @@ from maspo.lab.run.folder import RunFolder
 if TYPE_CHECKING:
     from maspo.recipes.schema import Recipe
 
-Strict = Annotated[bool, typer.Option(help="Refuse what is otherwise only warned of.")]
 WRITE_ERRORS = (
     errno.ENOSPC,
     errno.EDQUOT,

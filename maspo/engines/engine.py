@@ -164,6 +164,14 @@ class InProcessEngine(Engine, Protocol):
         """Raise InputError where the recipe asks for what this loaded model has no place for."""
         ...
 
+    def with_adapters(self, recipe: Recipe, model: Any) -> Any:
+        """Return a model as it is trained: `model` itself with the recipe's adapters, if it has some."""
+        ...
+
+    def in_bfloat16(self, recipe: Recipe, parameters: int) -> bool:
+        """Decide whether a model of so many parameters is trained under autocast to bfloat16."""
+        ...
+
     def train(self, job: TrainingJob) -> Trained:
         """Do the job."""
         ...

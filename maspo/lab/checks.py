@@ -1,18 +1,20 @@
-"""What is checked before a model samples: is the evaluation held out, can the golds be reached?"""
+"""What is checked before a model samples: held-out problems, golds that can be reached, room for prompts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 from maspo.data import Problem
 from maspo.data.held_out import also_in_training
 from maspo.errors import InputError
 from maspo.evaluation.golds import try_golds
-from maspo.lab.console import Screen
+from maspo.lab.console import Teller
+from maspo.models.load import ModelLimits
 from maspo.recipes import Recipe
-from maspo.recipes.schema import Data
 from maspo.rewards import RewardSet
+from maspo.sampling.text import check_room, check_template_variables, prompt_tokens
 
 SHOWN = 5
 """Examples that a sentence names."""
@@ -22,7 +24,7 @@ def check_held_out(
     recipe: Recipe,
     training: Sequence[Problem],
     evaluation: Sequence[Problem],
-    screen: Screen,
+    screen: Teller,
     *,
     strict: bool,
 ) -> dict[str, Any] | None:
@@ -45,7 +47,7 @@ def check_held_out(
 
 
 def check_golds_reached(
-    problems: Mapping[str, Sequence[Problem]], rewards: RewardSet, screen: Screen, *, strict: bool
+    problems: Mapping[str, Sequence[Problem]], rewards: RewardSet, screen: Teller, *, strict: bool
 ) -> None:
     """Say of each named set of problems which golds cannot be reached; under `strict` InputError."""
     for name, each in problems.items():
@@ -54,21 +56,35 @@ def check_golds_reached(
             complain(sentence, screen, strict=strict)
 
 
-def planned_golds(recipe: Recipe) -> list[str]:
-    """Say of the data files of a recipe which golds cannot be reached or are not read whole.
+def answerable(
+    recipe: Recipe,
+    training: Sequence[Problem],
+    held_out: Sequence[Problem],
+    limits: ModelLimits,
+    tokenizer: Any,
+    screen: Teller,
+) -> list[Problem]:
+    """Return the training problems whose prompts are within the recipe's limit; say how many are not.
 
-    What is generated, or lies elsewhere, is not looked at: nothing is downloaded for a plan.
+    Every prompt that the run will ask is written: InputError where the chat template or the model's
+    context has no room for one, or too few problems are left for a rollout.
     """
-    parts: dict[str, Data] = {"training": recipe.data}
-    if recipe.evaluation is not None:
-        parts["evaluation"] = recipe.evaluation.data
-    files = {name: part for name, part in parts.items() if part.is_file()}
-    rewards = recipe.reward.start_deciding() if files else None
-    if rewards is None:
-        return []
-    with rewards:
-        found = [gold_sentence(name, part.load(), rewards) for name, part in files.items()]
-    return [sentence for sentence in found if sentence is not None]
+    variables, limit = recipe.model.chat_template_kwargs, recipe.data.max_prompt_tokens
+    check_template_variables(tokenizer, variables)
+    asked = [prompt_tokens(tokenizer, problem, variables) for problem in training]
+    within = [limit is None or len(ids) <= limit for ids in asked]
+    if not all(within):
+        left = len(within) - sum(within)
+        screen.say(f"{left} problems with prompts over {limit} tokens left out", "dim")
+    prompts = list(compress(asked, within))
+    prompts += [prompt_tokens(tokenizer, problem, variables) for problem in held_out]
+    tokens = recipe.rollout.max_completion_tokens
+    check_room(prompts, limits, tokens, "rollout.max_completion_tokens")
+    if sum(within) < recipe.rollout.prompts:
+        raise InputError(
+            f"a rollout takes {recipe.rollout.prompts} prompts, but only {sum(within)} problems remain"
+        )
+    return list(compress(training, within))
 
 
 def gold_sentence(name: str, problems: Iterable[Problem], rewards: RewardSet) -> str | None:
@@ -85,7 +101,7 @@ def gold_sentence(name: str, problems: Iterable[Problem], rewards: RewardSet) ->
     )
 
 
-def complain(sentence: str, screen: Screen, *, strict: bool) -> None:
+def complain(sentence: str, screen: Teller, *, strict: bool) -> None:
     """Show a warning, or under `strict` raise InputError."""
     if strict:
         raise InputError(sentence)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -48,6 +48,18 @@ class Counter:
         """Count `done` in all."""
         if self._task is not None:
             self._progress.update(self._task, completed=done, news=news)
+
+
+class Teller(Protocol):
+    """What is told a person."""
+
+    def say(self, line: str, style: str | None = None) -> None:
+        """Tell a line."""
+        ...
+
+    def warn(self, sentence: str) -> None:
+        """Tell a warning."""
+        ...
 
 
 class Screen:

@@ -13,7 +13,9 @@ from maspo.models.generation import settle
 from maspo.models.source import EMBEDDED, ModelPlace, check_source, locate
 from maspo.models.whole import check_finite, check_loaded
 
-__all__ = ["EMBEDDED", "ModelLimits", "check_source", "load_model", "load_tokenizer", "read_limits"]
+__all__ = [
+    "EMBEDDED", "ModelLimits", "check_source", "load_model", "load_tokenizer", "read_config", "read_limits",
+]  # fmt: skip
 
 
 def load_model(source: str, dtype: str = "float32") -> tuple[Any, Any]:
@@ -63,11 +65,16 @@ class ModelLimits:
 
 def read_limits(source: str) -> ModelLimits:
     """Return the limits of a model that is not loaded."""
+    return ModelLimits.of(read_config(source))
+
+
+def read_config(source: str) -> Any:
+    """Load a model's configuration alone; InputError where there is none."""
     from transformers import AutoConfig
 
     place = locate(source)
     with _loading(source):
-        return ModelLimits.of(AutoConfig.from_pretrained(place.path, **place.extra))
+        return AutoConfig.from_pretrained(place.path, **place.extra)
 
 
 def _weights(source: str, place: ModelPlace, dtype: str) -> Any:

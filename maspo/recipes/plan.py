@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from maspo.objectives.advice import INERT, partial_batch
-from maspo.recipes.schema import Data, Recipe
+from maspo.recipes.schema import Data, Recipe, Training
 
 
 def plan(recipe: Recipe, processes: int = 1) -> list[str]:
@@ -24,12 +24,23 @@ def plan(recipe: Recipe, processes: int = 1) -> list[str]:
         + (f" on each of {processes} processes" if processes > 1 else ""),
         f"training   {training.rollouts} rollouts = {steps} optimizer steps on "
         f"{training.rollouts * recipe.completions} completions",
+        f"rate       {_rate(training)}",
         *_match_norm(recipe),
-        f"loss       advantages {recipe.advantages}, reduction {recipe.reduction}",
+        f"loss       advantages {recipe.advantages}, reduction {recipe.reduction}, {_kl(training)}",
         *_rewards(recipe),
         f"evaluation {_evaluation(recipe)}",
     ]
     return lines + [f"warning    {text}" for text in recipe_warnings(recipe)]
+
+
+def _rate(training: Training) -> str:
+    schedule = training.schedule.replace("_", " ")
+    steps = f" over {training.warmup_steps} steps" if training.warmup_steps else ""
+    return f"learning rate {training.learning_rate:g}, {schedule}{steps}"
+
+
+def _kl(training: Training) -> str:
+    return f"KL from the initial model x {training.kl:g}" if training.kl else "no KL"
 
 
 def _staleness(recipe: Recipe) -> list[str]:
@@ -56,8 +67,6 @@ def _match_norm(recipe: Recipe) -> list[str]:
 
 def _rewards(recipe: Recipe) -> list[str]:
     """List the rewards of a recipe, and the user's code that the run will import for them."""
-    if not recipe.reward.functions:
-        return []
     specs = recipe.reward.specs
     lines = [f"reward     {spec.describe()}" for spec in specs]
     lines += [f"imports    {spec.imports}, when the run starts" for spec in specs if spec.imports]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -84,9 +83,9 @@ class Data(Section):
         asked = {name: getattr(self, name) for name in Data.model_fields}
         return load_problems(**asked, whole=whole)
 
-    def is_file(self) -> bool:
-        """Whether they are read from a file that is there."""
-        return is_file(self.source) and Path(self.source).exists()
+    def is_written(self) -> bool:
+        """Whether they are read from a file or the hub; else a generator makes them."""
+        return is_file(self.source) or "/" in self.source
 
 
 class TrainingData(Data):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import importlib
 import importlib.util
@@ -58,6 +59,24 @@ class FunctionSpec(RewardSpec):
         """Read what will be imported; "" where the source is no file, or the file is not there."""
         file = file_of(self.source)
         return file.read_text("utf-8", "replace") if file and file.is_file() else ""
+
+    def check(self) -> None:
+        """Read the file, if the source is one, and look whether it defines the function."""
+        file, name = file_of(self.source), self.source.rpartition(":")[2]
+        if file is None:
+            return
+        if not file.is_file():
+            raise InputError(_no_file(self.source, file))
+        try:
+            tree = ast.parse(file.read_bytes())
+        except (SyntaxError, ValueError) as error:
+            raise InputError(
+                f"the reward {self.source} cannot be imported: {file} is not Python: {error}"
+            ) from None
+        if not _may_define(tree, name):
+            raise InputError(
+                f"the reward {self.source} cannot be used: {name} is not there in {file}"
+            )
 
     def start(self, limits: Limits) -> FunctionReward:
         """Import the function; InputError where that fails."""
@@ -182,7 +201,7 @@ def import_function(source: str) -> Callable[..., Any]:
     file = file_of(source)
     if file is not None:
         if not file.is_file():
-            raise InputError(f"the reward {source} cannot be imported: there is no file {place}")
+            raise InputError(_no_file(source, file))
         module = _module_of(file.resolve())
     else:
         try:
@@ -198,6 +217,26 @@ def import_function(source: str) -> Callable[..., Any]:
         what = "is no function" if hasattr(module, name) else "is not there"
         raise InputError(f"the reward {source} cannot be used: {name} {what} in {place}")
     return found
+
+
+def _no_file(source: str, file: Path) -> str:
+    return f"the reward {source} cannot be imported: there is no file {file}"
+
+
+def _may_define(tree: ast.Module, name: str) -> bool:
+    """Look whether a module has a place that may bind `name`, at any depth."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            bound = {node.name}
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            bound = {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            bound = {node.id}
+        else:
+            continue
+        if bound & {name, "*"}:
+            return True
+    return False
 
 
 @lru_cache

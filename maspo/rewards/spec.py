@@ -60,6 +60,9 @@ class RewardSpec:
         """Read the user's code that `start` will import, as far as it is one file; else ""."""
         return ""
 
+    def check(self) -> None:
+        """Raise InputError where `start` is known to fail, as far as that is seen without importing."""
+
     def describe(self) -> str:
         """Say in a line what it is, for plans and reports."""
         source = f", {self.imports}" if self.imports else ""

@@ -27,12 +27,17 @@ def adapted(lora: Lora | None, model: Any) -> Any:
     """
     if lora is None:
         return model
-    from peft import get_peft_model
-
     with torch.device("meta"):
         shell = type(model)(model.config)
+    return with_adapters(lora, shell)
+
+
+def with_adapters(lora: Lora, model: Any) -> Any:
+    """Put adapters on `model` itself; InputError where they do not fit, as `adapted` says."""
+    from peft import get_peft_model
+
     try:
-        return get_peft_model(shell, peft_config(lora))
+        return get_peft_model(model, peft_config(lora))
     except ValueError as error:
         reason = str(error).partition("\n")[0]
         raise InputError(f"model.lora.target does not fit the model: {reason}") from None

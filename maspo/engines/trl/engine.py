@@ -69,6 +69,18 @@ class TRLEngine(InProcessEngine):
 
         check_model(recipe, model)
 
+    def with_adapters(self, recipe: Recipe, model: Any) -> Any:
+        """Put PEFT's adapters on the model."""
+        from maspo.engines.trl.adapters import with_adapters
+
+        return with_adapters(recipe.model.lora, model) if recipe.model.lora else model
+
+    def in_bfloat16(self, recipe: Recipe, parameters: int) -> bool:
+        """Follow `training.precision`."""
+        from maspo.engines.trl.translate import in_bfloat16
+
+        return in_bfloat16(recipe.training.precision, parameters)
+
     def train(self, job: TrainingJob) -> Trained:
         """Train with `MASPOTrainer`."""
         from maspo.engines.trl.training import train

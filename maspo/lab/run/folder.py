@@ -9,6 +9,9 @@ from pathlib import Path
 from maspo.errors import InputError
 from maspo.files import LOCK, TEMPORARY
 
+RUNS = Path("runs")
+"""Where a run lies that was given no folder."""
+
 
 class RunFolder:
     """A folder that holds one run and nothing else.
@@ -31,7 +34,7 @@ class RunFolder:
 
         With `unfinished` one that holds an unfinished run may be taken.
         """
-        path = Path(out) if out else Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        path = Path(out) if out else RUNS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
         folder = cls(path)
         if path.exists() and not folder._usable(unfinished):
             raise InputError(folder._what_it_holds())

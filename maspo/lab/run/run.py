@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,7 @@ from maspo import files
 from maspo.data import Problem
 from maspo.engines.engine import InProcessEngine, Launch, Trained, TrainingJob
 from maspo.engines.moment import Look, Moment
-from maspo.errors import InputError
-from maspo.lab.checks import check_golds_reached, check_held_out
+from maspo.lab.checks import answerable, check_golds_reached, check_held_out
 from maspo.lab.console import Screen
 from maspo.lab.provenance import provenance
 from maspo.lab.run.best import Best
@@ -37,7 +35,6 @@ from maspo.objectives import describe_objective
 from maspo.recipes import Recipe, dump_recipe
 from maspo.rewards import RewardSet
 from maspo.sampling.processes import Processes
-from maspo.sampling.text import check_room, check_template_variables, prompt_tokens
 
 
 def run_recipe(
@@ -113,12 +110,8 @@ class Run:
         model, tokenizer = load_model(recipe.model.source, recipe.model.dtype)
         engine.check_model(recipe, model)
         check_saving(model, tokenizer)
-        training = answerable(recipe, training, held_out, model, tokenizer, screen)
-        if len(training) < recipe.rollout.prompts:
-            raise InputError(
-                f"a rollout takes {recipe.rollout.prompts} prompts, but only {len(training)} "
-                "problems remain"
-            )
+        limits = ModelLimits.of(model.config)
+        training = answerable(recipe, training, held_out, limits, tokenizer, screen)
         return cls(
             recipe=recipe,
             folder=folder,
@@ -289,32 +282,3 @@ def watched(
             counter.reach(line["step"], screen.training_news(line))
 
         yield sink
-
-
-def answerable(
-    recipe: Recipe,
-    training: list[Problem],
-    held_out: list[Problem],
-    model: Any,
-    tokenizer: Any,
-    screen: Screen,
-) -> list[Problem]:
-    """Return the training problems whose prompts are within the recipe's limit; say how many are not.
-
-    Every prompt that the run will ask is written: InputError where the chat template or the model's
-    context has no room for one.
-    """
-    variables, limit = recipe.model.chat_template_kwargs, recipe.data.max_prompt_tokens
-    check_template_variables(tokenizer, variables)
-    asked = [prompt_tokens(tokenizer, problem, variables) for problem in training]
-    within = [limit is None or len(ids) <= limit for ids in asked]
-    if not all(within):
-        left = len(within) - sum(within)
-        screen.console.print(
-            f"{left} problems with prompts over {limit} tokens left out", style="dim"
-        )
-    prompts = list(compress(asked, within))
-    prompts += [prompt_tokens(tokenizer, problem, variables) for problem in held_out]
-    tokens = recipe.rollout.max_completion_tokens
-    check_room(prompts, ModelLimits.of(model.config), tokens, "rollout.max_completion_tokens")
-    return list(compress(training, within))
