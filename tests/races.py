@@ -3,7 +3,7 @@
 import json
 
 from maspo.lab.race.folder import RaceFolder
-from maspo.lab.race.plan import make_plan
+from maspo.lab.race.planning import make_plan
 from maspo.recipes import dump_recipe, load_recipe
 
 

@@ -13,8 +13,9 @@ from maspo.errors import InputError
 from maspo.lab.console import Screen
 from maspo.lab.objective_list import ABLATIONS, RIVALS, parse_entrants
 from maspo.lab.race.analysis import analyse
+from maspo.lab.race.fairness import check_fairness, couplings, strangers
 from maspo.lab.race.folder import RaceFolder
-from maspo.lab.race.plan import Condition, Plan, check_fairness, couplings, strangers
+from maspo.lab.race.plan import Condition, Plan
 from maspo.lab.race.report import write_race
 from maspo.lab.race.runner import Runner, why
 from maspo.lab.race.text import race_headline, short_label

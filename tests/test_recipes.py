@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 import maspo
-from maspo.lab.race.plan import make_plan
+from maspo.lab.race.planning import make_plan
 from maspo.recipes import dump_recipe, load_recipe, parse_recipe, plan, shipped_recipes
 
 

@@ -11,8 +11,9 @@ from scipy import stats
 
 from maspo.errors import InputError
 from maspo.lab.race.analysis import analyse
+from maspo.lab.race.fairness import matched
 from maspo.lab.race.inference import smallest_shown
-from maspo.lab.race.plan import Condition, Plan, matched
+from maspo.lab.race.plan import Condition, Plan
 from maspo.lab.race.report import write_race
 from maspo.lab.race.tolerance import compare_tolerances, rate_curve, tolerances
 

@@ -116,7 +116,6 @@ def test_doctor_and_data(tmp_path):
         (["train", "--engine", "vrel"], "unknown engine 'vrel'; did you mean 'verl'"),
         (["train", "--nodes", "2"], "--nodes is for --engine verl"),
         (["train", "--dry-run"], "--dry-run is for --engine verl"),
-        (["compare", "--dry-run"], "--dry-run is for --engine verl"),
         (["compare", "--engine", "vrel"], "unknown engine 'vrel'; did you mean 'verl'"),
         (["compare", "--engine", "verl"], "a race reads the scores of its runs, which verl keeps"),
         (["doctor", "vrel"], "unknown engine 'vrel'; did you mean 'verl'"),

@@ -83,7 +83,7 @@ def compare(
     """Race objectives on one recipe: same start, data and seeds, only the objective differs."""
     from maspo.lab.console import Screen
     from maspo.lab.race.folder import RaceFolder
-    from maspo.lab.race.plan import make_plan
+    from maspo.lab.race.planning import make_plan
     from maspo.lab.race.rehearsal import rehearse
     from maspo.recipes import load_recipe
 
@@ -103,7 +103,7 @@ def compare(
     )
     folder = RaceFolder.choose(out, chosen.name)
     if launch.dry_run:
-        rehearse(plan, folder, Screen(console))
+        rehearse(plan, folder, Screen(console), parallel=parallel)
         return
     from maspo.lab.race.race import run_race
 

@@ -33,7 +33,8 @@ LAUNCH_OPTIONS = {
         typer.Option(metavar="ADDRESS", help="verl: send it to a running Ray cluster as a job."),
     ],
     "dry_run": Annotated[
-        bool, typer.Option(help="verl: check and print the command, run nothing.")
+        bool,
+        typer.Option(help="Check and show everything, run nothing: races, and training with verl."),
     ],
 }
 """The options of a command that starts runs: one for each field of `Launch`."""

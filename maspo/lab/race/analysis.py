@@ -9,8 +9,9 @@ from typing import Any
 
 from maspo import files
 from maspo.lab.race import inference
+from maspo.lab.race.fairness import check_fairness, couplings, matched, strangers
 from maspo.lab.race.folder import RaceFolder, Result
-from maspo.lab.race.plan import Condition, Plan, check_fairness, couplings, matched, strangers
+from maspo.lab.race.plan import Condition, Plan
 from maspo.lab.race.results import Analysis, Group, Line, RunCurves
 from maspo.lab.race.tolerance import Sweep, compare_tolerances, rate_curve
 from maspo.lab.race.tuning import best_rates, tuned_at_the_edge, tuning_scores

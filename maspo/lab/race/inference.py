@@ -55,13 +55,13 @@ def improvement(one: Any, other: Any, axis: int = -1) -> Any:
 
 
 def mean_estimate(values: Sequence[float]) -> Estimate:
-    """Estimate the mean of one value per seed, with its `interval`; a single one has none.
+    """Estimate the mean of one value per seed, with its `interval`; fewer than three have none.
 
     Raises InputError for no value.
     """
     if not values:
         raise InputError("an estimate needs at least one run")
-    low, high = interval(values, LEVEL, bounds=None) if len(values) > 1 else (None, None)
+    low, high = interval(values, LEVEL, bounds=None) if len(values) >= FEWEST else (None, None)
     return Estimate(value=float(mean(values)), low=low, high=high)
 
 
@@ -75,7 +75,7 @@ def resampled_estimate(
         samples: one value per seed; several are resampled together, seed by seed.
         seed: of the resampling.
 
-    Of few seeds it is too narrow, and no claim rests on it. A single run has no interval. Raises
+    Of few seeds it is too narrow, and no claim rests on it. Fewer than three have no interval. Raises
     InputError for none, or for samples of different lengths.
     """
     lengths = {len(values) for values in samples}
@@ -85,7 +85,7 @@ def resampled_estimate(
         )
     arrays = [np.asarray(values, dtype=float) for values in samples]
     value, (size,) = float(statistic(*arrays)), lengths
-    if size == 1:
+    if size < FEWEST:
         return Estimate(value=value, low=None, high=None)
     drawn = np.random.default_rng(seed).integers(size, size=(RESAMPLES, size))
     low, high = np.quantile(

@@ -1,4 +1,4 @@
-"""A race of objectives: which runs it has, and the proof that it is fair."""
+"""A race of objectives: which runs it has."""
 
 from __future__ import annotations
 
@@ -6,19 +6,13 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from maspo.core.advantages import DEFAULT_ADVANTAGES
-from maspo.core.reduction import DEFAULT_REDUCTION
-from maspo.engines.engine import DEFAULT_ENGINE, Launch, LaunchedEngine, engine_named
-from maspo.errors import InputError
+from maspo.engines.engine import DEFAULT_ENGINE, Launch
 from maspo.lab.formatting import rollouts_old
 from maspo.lab.formatting import updates as updates_in_words
-from maspo.lab.objective_list import Entrant, parse_entrants
-from maspo.objectives import make_objective
-from maspo.objectives.advice import depends_on_micro_batch
+from maspo.lab.objective_list import Entrant
 from maspo.recipes import Recipe, dump_recipe, parse_recipe
 
 TUNING_SEED = 1001
@@ -189,189 +183,6 @@ class Plan:
 def race_fingerprint(content: dict[str, Any]) -> str:
     """Give the SHA-256 of plain data."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def make_plan(
-    recipe: Recipe,
-    objectives: str,
-    *,
-    seeds: int,
-    updates: Sequence[int] = (),
-    staleness: Sequence[int] = (),
-    rates: Sequence[float] = (),
-    tuning_seeds: int = 0,
-    sweep: Sequence[float] = (),
-    equal_norm: bool = False,
-    engine: str = DEFAULT_ENGINE,
-    launch: Launch | None = None,
-) -> Plan:
-    """Plan a race of `objectives` (see `parse_entrants`) on a recipe.
-
-    Seeds count up from the recipe's. `rates` are tuned on seeds of their own, `sweep` is raced whole.
-    With `equal_norm` the updates of all are scaled to the first's, see `training.match_norm`.
-    Advantages and reduction are the recipe's, or else those of
-    the first objective, for all. Raises InputError where a run could not be made, two objectives are
-    the same, or the engine has no use for a setting of `launch`.
-    """
-    launch = launch or Launch()
-    trainer = engine_named(engine)
-    launch.check(trainer)
-    if isinstance(trainer, LaunchedEngine) and not launch.dry_run:
-        raise InputError(
-            f"a race reads the scores of its runs, which {trainer.supported.title} keeps in its own logs; "
-            "--dry-run checks the runs and prints their commands"
-        )
-    if recipe.evaluation is None:
-        raise InputError("a race compares scores after training: give the recipe an evaluation")
-    if seeds < 1 or (rates and tuning_seeds < 1):
-        raise InputError("a race needs at least one seed, and so does the tuning")
-    recipe.check_evaluation()
-    entrants = parse_entrants(objectives)
-    content = recipe.model_dump()
-    content["objective"] = entrants[0].settings
-    if "keep" not in recipe.training.model_fields_set:  # nobody extends one run of many
-        content["training"]["keep"] = 0
-    baseline = parse_recipe(content)
-    content["training"]["advantages"] = baseline.advantages
-    content["training"]["reduction"] = baseline.reduction
-    if equal_norm:
-        content["training"]["match_norm"] = entrants[0].settings
-    updates = tuple(updates) or (recipe.training.updates_per_rollout,)
-    for count in updates:
-        if count < 1 or recipe.completions % count:
-            raise InputError(
-                f"a rollout of {recipe.completions} completions cannot be divided into "
-                f"{count} updates"
-            )
-    staleness = tuple(staleness) or (recipe.rollout.staleness,)
-    if min(staleness) < 0:
-        raise InputError(f"a staleness must be at least 0, not {min(staleness)}")
-    if any(not 0 < rate < math.inf for rate in (*rates, *sweep)):
-        raise InputError("learning rates must be positive")
-    if rates and sweep:
-        raise InputError(
-            "learning rates are tuned (--tune) or all of them raced (--rates), not both"
-        )
-    if len(sweep) == 1:
-        raise InputError("one learning rate is no sweep: give --rates two or more")
-    if recipe.seed <= TUNING_SEED < recipe.seed + seeds and rates:
-        raise InputError(f"seeds from {TUNING_SEED} on are for tuning; choose another seed")
-    plan = Plan(
-        recipe=parse_recipe(content),
-        entrants=entrants,
-        updates=_distinct("updates per rollout", updates),
-        staleness=_distinct("staleness", staleness),
-        seeds=tuple(range(recipe.seed, recipe.seed + seeds)),
-        rates=_distinct("learning rates", rates),
-        sweep=tuple(sorted(_distinct("learning rates", sweep))),
-        tuning_seeds=tuple(range(TUNING_SEED, TUNING_SEED + tuning_seeds)) if rates else (),
-        engine=engine,
-        launch=launch,
-    )
-    check_fairness(
-        {trial.name: plan.recipe_of(trial) for trial in plan.trials()}, tuned=bool(sweep)
-    )
-    return plan
-
-
-def _distinct(what: str, values: Sequence[Any]) -> tuple[Any, ...]:
-    if len(set(values)) < len(values):
-        raise InputError(f"{what} {', '.join(map(str, values))}: one is given twice")
-    return tuple(values)
-
-
-# --- the proof that it is fair -------------------------------------------------------------------
-
-MAY_DIFFER = frozenset({"objective"})
-"""Keys of a recipe in which the runs of one seed and one condition may differ."""
-
-
-def differences(one: Recipe, other: Recipe) -> dict[str, tuple[Any, Any]]:
-    """Give the keys in which two recipes differ, with both values; `objective` counts as one key."""
-    left, right = (_flat(recipe.model_dump()) for recipe in (one, other))
-    return {
-        key: (left.get(key), right.get(key))
-        for key in {**left, **right}
-        if left.get(key) != right.get(key)
-    }
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict) and value and key not in ("objective", "match_norm"):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-def check_fairness(
-    recipes: dict[str, Recipe], *, tuned: bool = False
-) -> dict[str, tuple[str, ...]]:
-    """Give, for each run, the keys in which it differs from the first of its seed and condition.
-
-    Args:
-        recipes: by name, the runs of one race.
-        tuned: whether learning rates were chosen for each objective, or swept.
-
-    Raises InputError where one differs in anything but the objective, or the tuned learning rate.
-    """
-    allowed = MAY_DIFFER | ({"training.learning_rate"} if tuned else set())
-    firsts: dict[tuple[int, Condition], Recipe] = {}
-    found = {}
-    for name, recipe in recipes.items():
-        condition = Condition(
-            updates=recipe.training.updates_per_rollout, staleness=recipe.rollout.staleness
-        )
-        first = firsts.setdefault((recipe.seed, condition), recipe)
-        keys = tuple(differences(first, recipe))
-        unfair = sorted(set(keys) - allowed)
-        if unfair:
-            raise InputError(f"the race is not fair: run {name} differs in {', '.join(unfair)}")
-        found[name] = keys
-    return found
-
-
-def strangers(plan: Plan) -> list[str]:
-    """Name the objectives whose papers take other advantages or another reduction than the race."""
-    training, said = plan.recipe.training, []
-    for entrant in plan.entrants:
-        own = make_objective(**entrant.settings)
-        theirs = [
-            f"{what} {value}"
-            for what, value, given in (
-                ("advantages", own.advantages or DEFAULT_ADVANTAGES, training.advantages),
-                ("reduction", own.reduction or DEFAULT_REDUCTION, training.reduction),
-            )
-            if value != given
-        ]
-        if theirs:
-            said.append(f"{entrant.label}: its paper has {' and '.join(theirs)}")
-    return said
-
-
-def couplings(plan: Plan) -> list[str]:
-    """Name the objectives that couple the batch, with the part of an update that each run showed them."""
-    recipes = {trial.updates: plan.recipe_of(trial) for trial in plan.trials()}
-    parts = " and ".join(
-        f"{recipe.training.micro_batch} of {recipe.completions_per_update} completions at "
-        f"{updates} updates per rollout"
-        for updates, recipe in recipes.items()
-    )
-    changed = any(r.training.micro_batch < r.completions_per_update for r in recipes.values())
-    changed |= len({recipe.training.micro_batch for recipe in recipes.values()}) > 1
-    return [
-        f"{entrant.label}: weighs tokens by their place in the micro-batch, which was {parts}"
-        for entrant in plan.entrants
-        if changed and depends_on_micro_batch(make_objective(**entrant.settings))
-    ]
-
-
-def matched(plan: Plan) -> list[str]:
-    """Say whose norm the updates of all have, where they were scaled."""
-    other = plan.recipe.make_match_norm()
-    return [] if other is None else [f"every update is scaled to the norm of {other}"]
 
 
 def recipe_text(plan: Plan, trial: Trial) -> str:

@@ -38,7 +38,7 @@ def run_race(
     if parallel < 1:
         raise InputError(f"parallel must be at least 1, not {parallel}")
     threads = folder.open(plan, max(1, (os.cpu_count() or 1) // parallel))
-    introduce(plan, screen, f"; {threads} threads each")
+    introduce(plan, folder, screen, parallel=parallel, more=f"; {threads} threads each")
     with folder.claimed():
         runner = Runner(plan, folder, screen, parallel=parallel, threads=threads, budget=budget)
         rates = None

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from maspo.engines.engine import LaunchedEngine, engine_named
 from maspo.lab.console import Screen
+from maspo.lab.race.fairness import couplings, matched, strangers
 from maspo.lab.race.folder import RaceFolder
-from maspo.lab.race.plan import Plan, couplings, matched, strangers
+from maspo.lab.race.inference import FEWEST
+from maspo.lab.race.plan import Plan
+from maspo.lab.race.price import power, price
 
 
-def rehearse(plan: Plan, folder: RaceFolder, screen: Screen) -> None:
+def rehearse(plan: Plan, folder: RaceFolder, screen: Screen, *, parallel: int = 1) -> None:
     """Have the engine check the runs of the first seed, and show what each would train; write nothing.
 
     Raises InputError for the first that could not be run.
     """
     engine = engine_named(plan.engine)
-    introduce(plan, screen)
+    introduce(plan, folder, screen, parallel=parallel)
     for trial in plan.trials():
         if trial.seed != plan.seeds[0]:
             continue
@@ -25,8 +28,10 @@ def rehearse(plan: Plan, folder: RaceFolder, screen: Screen) -> None:
             screen.say(engine.printed(engine.command(recipe, plan.launch, place)), "dim")
 
 
-def introduce(plan: Plan, screen: Screen, more: str = "") -> None:
-    """Say what the race is and why it is fair."""
+def introduce(
+    plan: Plan, folder: RaceFolder, screen: Screen, *, parallel: int = 1, more: str = ""
+) -> None:
+    """Say what the race is, why it is fair, what it costs and what it can show."""
     training = plan.recipe.training
     tuning = f"{len(plan.tuning_trials())} to tune, then " if plan.rates else ""
     lines = [
@@ -40,9 +45,13 @@ def introduce(plan: Plan, screen: Screen, more: str = "") -> None:
         "proof      the recipes of one seed differ in objective"
         + (" and learning rate alone" if plan.rates or plan.sweep else " alone"),
         *(f"note       {line}" for line in (*strangers(plan), *couplings(plan))),
+        f"price      {price(plan, folder, parallel)}",
+        f"power      {power(len(plan.seeds))}",
     ]
     for line in lines:
         screen.say(line, "dim")
+    if len(plan.seeds) < FEWEST:
+        screen.warn(f"below {FEWEST} seeds nothing can be said of a difference")
 
 
 def _rates(plan: Plan) -> str:

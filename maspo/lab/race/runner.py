@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from maspo.errors import InputError
 from maspo.lab.console import Screen
 from maspo.lab.formatting import duration, percent
+from maspo.lab.race.devices import least_used, visible_gpus
 from maspo.lab.race.folder import RaceFolder
 from maspo.lab.race.plan import Plan, Trial
 
@@ -30,6 +31,8 @@ POLL = 0.3
 class _Running:
     trial: Trial
     process: subprocess.Popen[bytes]
+    gpu: str | None
+    """The one that it sees; None: all there are, or none."""
     started: float = field(default_factory=time.monotonic)
 
 
@@ -58,6 +61,7 @@ class Runner:
         self.parallel, self.threads = parallel, threads
         self.deadline = None if budget is None else time.monotonic() + budget
         self.running: list[_Running] = []
+        self.gpus = visible_gpus()
         self.seconds: dict[int, list[float]] = {}
 
     def run(self, what: str, trials: Sequence[Trial]) -> None:
@@ -101,6 +105,9 @@ class Runner:
         words = ["train", str(recipe), "--out", str(self.folder.run_folder(trial))]
         words += ["--engine", self.plan.engine, *self.plan.launch.words()]
         environment = os.environ | {"OMP_NUM_THREADS": str(self.threads)}
+        gpu = least_used(self.gpus, [one.gpu for one in self.running])
+        if gpu is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = gpu
         with self.folder.log(trial).open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "maspo", *words],
@@ -110,7 +117,7 @@ class Runner:
                 env=environment,
                 start_new_session=True,  # Ctrl-C in a terminal reaches this process alone
             )
-        self.running.append(_Running(trial=trial, process=process))
+        self.running.append(_Running(trial=trial, process=process, gpu=gpu))
 
     def _collect(self) -> list[_Running]:
         """Take in the runs that have ended."""

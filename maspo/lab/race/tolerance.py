@@ -115,7 +115,7 @@ def rate_curve(
     values = np.array(list(whole.values()))
     means = values.mean(0)
     place, never = tolerances(means, rates)
-    span = _interval(tolerances(_resampled(values), rates)[0]) if len(values) > 1 else None
+    span = _interval(tolerances(_resampled(values), rates)[0]) if len(values) >= FEWEST else None
     return replace(
         bare,
         best_rate=rates[int(means.argmax())],
