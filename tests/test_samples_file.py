@@ -91,7 +91,8 @@ def test_two_processes_do_not_write_one_file(path) -> None:
     command = [sys.executable, "-c", code, str(path)]
     with appending(path) as append:
         append("sums", [sample()])
-        path.open("ab").write(b"half a li")  # what the other must not cut off
+        with path.open("ab") as torn:
+            torn.write(b"half a li")  # what the other must not cut off
         other = subprocess.run(command, capture_output=True, text=True)
         assert "another process is adding samples" in other.stderr
         assert path.read_bytes().endswith(b"half a li")
