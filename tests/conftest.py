@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,3 +23,20 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("no folder `shared` with reference data beside the repository")
     return folder
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run `maspo` in this process, which has imported what another would import first."""
+    from maspo.cli import main
+
+    def run(*words, folder: Path) -> subprocess.CompletedProcess[str]:
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        monkeypatch.setattr(sys, "argv", ["maspo", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        return subprocess.CompletedProcess(sys.argv, left.value.code or 0, *capsys.readouterr())
+
+    return run

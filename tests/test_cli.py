@@ -162,40 +162,40 @@ BAD_DATA = {
         (["data.limit=2"], "only 2 problems"),
     ],
 )
-def test_bad_input_gets_one_sentence_and_exit_code_2(tmp_path, words, message):
+def test_bad_input_gets_one_sentence_and_exit_code_2(command, tmp_path, words, message):
     for name, text in BAD_DATA.items():
         (tmp_path / name).write_text(text)
-    done = run("train", *settings(*words), "--out", "out", folder=tmp_path)
+    done = command("train", *settings(*words), "--out", "out", folder=tmp_path)
     assert done.returncode == 2, done.stdout + done.stderr
     assert message in done.stderr and done.stderr.startswith("maspo: ")
     assert "Traceback" not in done.stderr and len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
 
 
-def test_strict_refuses_an_inert_run(tmp_path):
+def test_strict_refuses_an_inert_run(command, tmp_path):
     words = settings("training.updates_per_rollout=1")
-    done = run("train", *words, "--strict", "--out", "out", folder=tmp_path)
+    done = command("train", *words, "--strict", "--out", "out", folder=tmp_path)
     assert done.returncode == 2 and "no gate acts" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
-def test_objectives_are_listed_and_shown(tmp_path):
-    listed = run("objectives", folder=tmp_path).stdout
+def test_objectives_are_listed_and_shown(command, tmp_path):
+    listed = command("objectives", folder=tmp_path).stdout
     for name, kind in maspo.OBJECTIVES.items():
         assert name in listed and kind.arxiv in listed
     assert len(listed.splitlines()) == len(maspo.OBJECTIVES)
-    assert "exp(-(ρ - 1)² / 2σ²)" in run("objectives", "--equations", folder=tmp_path).stdout
-    shown = run("objectives", "maspo", folder=tmp_path).stdout
+    assert "exp(-(ρ - 1)² / 2σ²)" in command("objectives", "--equations", folder=tmp_path).stdout
+    shown = command("objectives", "maspo", folder=tmp_path).stdout
     assert "sigma_base" in shown and "exp(-(ρ - 1)² / 2σ²)" in shown
     assert "advantages group, reduction token-mean" in shown
-    preset = run("objectives", "dr_grpo", folder=tmp_path).stdout
+    preset = command("objectives", "dr_grpo", folder=tmp_path).stdout
     assert "advantages center, reduction seq-mean-token-sum-norm" in preset
-    wrong = run("objectives", "mapso", folder=tmp_path)
+    wrong = command("objectives", "mapso", folder=tmp_path)
     assert wrong.returncode == 2 and "did you mean 'maspo'" in wrong.stderr
 
 
-def test_the_doctor_proves_which_objective_is_live(tmp_path):
-    done = run("doctor", "--json", folder=tmp_path)
+def test_the_doctor_proves_which_objective_is_live(command, tmp_path):
+    done = command("doctor", "--json", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["healthy"] and found["versions"]["maspo"] == maspo.__version__

@@ -291,8 +291,8 @@ def test_a_disk_too_small_for_a_checkpoint_costs_one_sentence_and_the_run_goes_o
     assert len((out / "metrics.jsonl").read_text().splitlines()) == 4
 
 
-def test_a_folder_that_cannot_be_made_costs_one_sentence(tmp_path):
-    done = maspo_train(*SET, "--out", "/proc/maspo")
+def test_a_folder_that_cannot_be_made_costs_one_sentence(command, tmp_path):
+    done = command("train", *SET, "--out", "/proc/maspo", folder=tmp_path)
     assert done.returncode == 2, done.stdout + done.stderr
     assert done.stderr.startswith("maspo: /proc/maspo cannot be made: ")
     assert len(done.stderr.strip().splitlines()) == 1
@@ -300,7 +300,9 @@ def test_a_folder_that_cannot_be_made_costs_one_sentence(tmp_path):
 
 def test_a_model_that_cannot_be_fetched_costs_one_sentence_and_no_folder(tmp_path):
     out = tmp_path / "out"
-    done = maspo_train(*SET, "--set", "model.source=nobody/nothing", "--out", out)
+    done = command(
+        "train", *SET, "--set", "model.source=nobody/nothing", "--out", out, folder=tmp_path
+    )
     assert done.returncode == 2 and "no model could be loaded from" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1 and not out.exists()
 
@@ -325,8 +327,8 @@ def test_a_port_in_use_costs_one_sentence(tmp_path):
         ("trl.tf32=true", "requires Ampere or a newer GPU"),
     ],
 )
-def test_what_this_machine_lacks_costs_one_sentence(tmp_path, setting, message):
-    done = maspo_train(*SET, "--set", setting, "--out", tmp_path / "out", CUDA_VISIBLE_DEVICES="")
+def test_what_this_machine_lacks_costs_one_sentence(command, tmp_path, setting, message):
+    done = command("train", *SET, "--set", setting, "--out", tmp_path / "out", folder=tmp_path)
     assert done.returncode == 2 and message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1 and not (tmp_path / "out").exists()
 
@@ -372,8 +374,16 @@ def test_recipes_run_no_code(tmp_path):
     assert not (tmp_path / "exploded").exists()
 
 
-def test_what_a_sentence_quotes_cannot_act_on_the_terminal(tmp_path):
-    done = maspo_train(*SET, "--set", "model.source=./\x1b[2J\u202e\a[/x]\nnext", "--out", "out")
+def test_what_a_sentence_quotes_cannot_act_on_the_terminal(command, tmp_path):
+    done = command(
+        "train",
+        *SET,
+        "--set",
+        "model.source=./\x1b[2J\u202e\a[/x]\nnext",
+        "--out",
+        "out",
+        folder=tmp_path,
+    )
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert not set("\x1b\u202e\a") & set(done.stderr) and "[/x]" in done.stderr
 
