@@ -300,9 +300,7 @@ def test_a_folder_that_cannot_be_made_costs_one_sentence(command, tmp_path):
 
 def test_a_model_that_cannot_be_fetched_costs_one_sentence_and_no_folder(tmp_path):
     out = tmp_path / "out"
-    done = command(
-        "train", *SET, "--set", "model.source=nobody/nothing", "--out", out, folder=tmp_path
-    )
+    done = maspo_train(*SET, "--set", "model.source=nobody/nothing", "--out", out)
     assert done.returncode == 2 and "no model could be loaded from" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1 and not out.exists()
 
