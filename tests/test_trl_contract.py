@@ -325,10 +325,11 @@ def test_an_objective_may_be_named(tmp_path):
     assert args.objective == maspo.MASPO()
 
 
-def test_other_versions_of_trl_are_refused():
-    SUPPORTED.check(trl.__version__)
-    for other in ("1.15.4", "1.17.0", "2.0"):
-        with pytest.raises(maspo.InputError, match=f"TRL {other} is installed"):
+def test_older_versions_of_trl_are_refused_and_newer_ones_are_not():
+    for taken in (trl.__version__, "1.14.2", "1.17.0", "2.0.0.dev0"):
+        SUPPORTED.check(taken)
+    for other in ("1.14.0", "0.29.1"):
+        with pytest.raises(maspo.InputError, match=f"TRL {other} is installed.*trl==1.16.0"):
             SUPPORTED.check(other)
 
 

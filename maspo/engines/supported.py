@@ -22,25 +22,39 @@ class Supported:
     package: str
     """As pip writes it."""
     window: str
-    """As pip writes it: `>=1.16,<1.17`."""
+    """The versions that are taken, as pip writes it: `==0.9.1`."""
+    tested: tuple[str, ...] = ()
+    """Where the window is open above: its versions that the tests ran on. Others have to show at start that
+    they do what is needed."""
 
     def check(self, installed: str | None = None) -> None:
         """Raise InputError where the framework is missing, or `installed` lies outside the window."""
         from packaging.specifiers import SpecifierSet
 
-        if installed is None:
-            try:
-                installed = version(self.package)
-            except PackageNotFoundError:
-                raise InputError(
-                    f"{self.title} is not installed; run: pip install 'maspo[{self.package}]'"
-                ) from None
-        if installed not in SpecifierSet(self.window):
+        installed = self.installed() if installed is None else installed
+        if not SpecifierSet(self.window).contains(installed, prereleases=bool(self.tested)):
             raise InputError(
                 f"{self.title} {installed} is installed, but this version of maspo is tested with "
-                f"{self.title} {self.window.removeprefix('==')} and relies on its internals; "
-                f"run: pip install '{self.package}{self.window}'"
+                f"{self.title} {self.said()} and relies on its internals; run: {self.cure()}"
             )
+
+    def installed(self) -> str:
+        """Return the version that is installed; InputError without one."""
+        try:
+            return version(self.package)
+        except PackageNotFoundError:
+            raise InputError(
+                f"{self.title} is not installed; run: pip install 'maspo[{self.package}]'"
+            ) from None
+
+    def said(self) -> str:
+        """Name the tested versions."""
+        return ", ".join(self.tested) or self.window.removeprefix("==")
+
+    def cure(self) -> str:
+        """Return the command that installs the newest tested version."""
+        wanted = f"=={self.tested[-1]}" if self.tested else self.window
+        return f"pip install '{self.package}{wanted}'"
 
 
 def default_of(settings: type, name: str) -> Any:

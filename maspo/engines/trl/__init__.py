@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from maspo.engines.trl.names import SUPPORTED
+from maspo.errors import InputError
 
 if TYPE_CHECKING:
     from maspo.engines.trl.asynchronous import AsyncMASPOConfig, AsyncMASPOTrainer
@@ -26,11 +27,18 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import our trainer and its settings; InputError for a TRL outside `SUPPORTED`."""
+    """Import our trainer and its settings; InputError for a TRL without what we need."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     SUPPORTED.check()
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    try:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except ImportError as error:
+        if not (error.name or "").startswith("trl"):
+            raise
+        raise InputError(
+            f"{name} needs what TRL {SUPPORTED.installed()} does not have ({error}); run: {SUPPORTED.cure()}"
+        ) from error
 
 
 def __dir__() -> list[str]:

@@ -35,7 +35,11 @@ class TRLEngine(InProcessEngine):
             _check_vllm(recipe)
         from maspo.engines.trl.translate import trl_config
 
-        trl_config(recipe, folder, strict=strict)
+        config = trl_config(recipe, folder, strict=strict)
+        from maspo.engines.trl import MASPOTrainer
+        from maspo.engines.trl.evidence import prove
+
+        prove(config.objective, MASPOTrainer)
         self.processes()
 
     def shares(self, recipe: Recipe, launch: Launch) -> int:
@@ -49,12 +53,16 @@ class TRLEngine(InProcessEngine):
     def probe(self, objective: Objective) -> Tensor:
         """Put two tokens through TRL's own loss in our trainer."""
         self.supported.check()
+        from maspo.engines.trl import MASPOTrainer
         from maspo.engines.trl.probe import weights_in_trl
 
-        return weights_in_trl(objective)
+        return weights_in_trl(objective, MASPOTrainer)
 
     def examine(self, recipe: Recipe) -> Iterator[str]:
-        """Say what a run of the recipe would train."""
+        """Say how the installed version stands, and what a run of the recipe would train."""
+        from maspo.engines.trl.evidence import standing
+
+        yield from standing()
         yield f"a run of {recipe.name} would train {recipe.make_objective()}"
 
     def processes(self) -> Processes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 from trl.extras.profiling import profiling_context
@@ -17,6 +18,11 @@ def complete_rows(trainer: Any, prompt_ids: list[list[int]]) -> list[list[int]]:
     probabilities are not finite.
     """
     args = trainer.args
+    again = {}
+    if "gradient_checkpointing_kwargs" in signature(unwrap_model_for_generation).parameters:
+        again = {
+            "gradient_checkpointing_kwargs": args.gradient_checkpointing_kwargs
+        }  # from TRL 1.16 on
     with (
         profiling_context(trainer, "transformers.generate"),
         unwrap_model_for_generation(
@@ -24,7 +30,7 @@ def complete_rows(trainer: Any, prompt_ids: list[list[int]]) -> list[list[int]]:
             trainer.accelerator,
             gather_deepspeed3_params=args.ds3_gather_for_generation,
             generation_kwargs=trainer.generation_kwargs,
-            gradient_checkpointing_kwargs=args.gradient_checkpointing_kwargs,
+            **again,
         ) as model,
         trainer._dist.summon_full_params(trainer.model_wrapped, recurse=False),
     ):

@@ -2,8 +2,10 @@
 
 from maspo.engines.supported import Supported
 
-SUPPORTED = Supported(title="TRL", package="trl", window=">=1.16,<1.17")
-"""The versions that the contract tests ran on."""
+SUPPORTED = Supported(
+    title="TRL", package="trl", window=">=1.14.1", tested=("1.14.1", "1.15.0", "1.16.0")
+)
+"""The versions that are taken; those that the tests did not run on give evidence, see `evidence.py`."""
 
 FIELDS = {
     "epsilon": "epsilon_low and epsilon_high of GRPO",

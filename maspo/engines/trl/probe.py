@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -10,13 +11,12 @@ from trl import GRPOTrainer
 
 from maspo.core.objective import Objective
 from maspo.engines.trl.config import MASPOConfig
-from maspo.engines.trl.trainer import MASPOTrainer
 from maspo.engines.two_tokens import two_tokens, weights_of_two
 from maspo.models import load_model
 
 
-def weights_in_trl(objective: Objective) -> torch.Tensor:
-    """Return the weights of the two tokens by the gradient of TRL's own loss in our trainer."""
+def weights_in_trl(objective: Objective, trainer: Any) -> torch.Tensor:
+    """Return the weights of the two tokens by the gradient of TRL's own loss in `trainer`, ours."""
     log_probs, old, advantages = two_tokens()
     leaf = log_probs.requires_grad_()
 
@@ -26,8 +26,10 @@ def weights_in_trl(objective: Objective) -> torch.Tensor:
         def _get_per_token_logps_and_entropies(self, *args, **kwargs):  # type: ignore[override]
             return leaf, torch.zeros_like(leaf), None
 
-    class Probe(MASPOTrainer, Fixed):
+    class Probe(trainer, Fixed):
         """Our trainer on top of the fixed tokens."""
+
+        _is_the_proof = True
 
     model, tokenizer = load_model("embedded")
     with tempfile.TemporaryDirectory() as folder:

@@ -26,6 +26,7 @@ from maspo.engines.trl.callbacks import CollapseWarning, StallWarning
 from maspo.engines.trl.colocated import vllm_is_ours
 from maspo.engines.trl.compute_saving import ComputeSaving
 from maspo.engines.trl.config import SCALE_REWARDS, MASPOConfig
+from maspo.engines.trl.evidence import leave_out_savings, prove
 from maspo.engines.trl.gate_log import GateLog, clip_ratios, drop_absent
 from maspo.engines.trl.group_decoding import complete_rows
 from maspo.engines.trl.handover import (
@@ -66,6 +67,9 @@ class MASPOTrainer(ResumableTrainer):
     model: Any
     _buffered_inputs: list[Batch] | None
 
+    _is_the_proof = False
+    """Whether this is the trainer by which an untested TRL is judged."""
+
     _name, _tag_names, _paper = CARD_NAME, CARD_TAGS, CARD_PAPER
 
     def __init__(
@@ -76,6 +80,9 @@ class MASPOTrainer(ResumableTrainer):
             args = MASPOConfig(f"{_name_of(model)}-MASPO")
         if not isinstance(args, MASPOConfig):
             raise InputError(f"args must be a MASPOConfig, not {type(args).__name__}")
+        leave_out_savings(args)
+        if not self._is_the_proof:
+            prove(args.objective, MASPOTrainer)
         self.token_sink: TokenSink | None = None
         self._pass: Pass | None = None
         self._gate_logs = {"train": GateLog(), "eval": GateLog()}
@@ -237,7 +244,7 @@ class MASPOTrainer(ResumableTrainer):
             passes = self._saving.plan(attention_mask, logits_to_keep, live, most_rows)
         if passes is None:
             log_probs, entropies, aux_loss = score(
-                input_ids, attention_mask, logits_to_keep, batch_size,
+                input_ids, attention_mask, logits_to_keep, batch_size=batch_size,
                 compute_aux_loss=compute_aux_loss, **extras,
             )  # fmt: skip
         else:
