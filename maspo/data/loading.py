@@ -11,10 +11,13 @@ from maspo.data.arithmetic import arithmetic_problems
 from maspo.data.columns import apply_template, check_template, problems_from_rows
 from maspo.data.problems import Problem
 from maspo.data.programs import program_problems
+from maspo.data.questions import question_problems
 from maspo.errors import InputError
 
 _GYM = "reasoning-gym:"
-_GENERATORS = {"arithmetic": arithmetic_problems, "programs": program_problems}
+_GENERATORS = {
+    "arithmetic": arithmetic_problems, "questions": question_problems, "programs": program_problems,
+}  # fmt: skip
 
 
 def load_problems(
@@ -31,8 +34,9 @@ def load_problems(
     r"""Load checkable problems from a generator, a local file or the hub.
 
     Args:
-        source: `arithmetic`, `programs`, `reasoning-gym:<task>`, a path ending in .jsonl, .json or
-            .parquet (a folder of parquet files too), or a hub data set `owner/name` or `owner/name:config`.
+        source: `arithmetic`, `questions`, `programs`, `reasoning-gym:<task>`, a path ending in .jsonl,
+            .json or .parquet (a folder of parquet files too), or a hub data set `owner/name` or
+            `owner/name:config`.
         split: "train" (also what None means) or another split of the source; a file has none.
         limit: the most problems to take; for the generators the number to make, and required.
         seed: shuffles a file or hub data set before `limit` is applied (None keeps its order);
@@ -90,7 +94,7 @@ def _read(source: str, split: str | None) -> tuple[str, list[dict]]:
         return Path(source).stem, sources.read_file(Path(source))
     if "/" not in source or Path(source).is_file():
         raise InputError(
-            f"unknown source {source!r}; give arithmetic, programs, reasoning-gym:<task>, "
+            f"unknown source {source!r}; give {', '.join(_GENERATORS)}, reasoning-gym:<task>, "
             "a .jsonl, .json or .parquet file, or a hub data set owner/name"
         )
     return source, sources.read_hub(source, split or "train")

