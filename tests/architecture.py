@@ -86,7 +86,7 @@ ASKING: dict[str, tuple[str, str]] = {
     "lab/objective_list.py": ("*", "who takes part in a race when nobody is named"),
     "lab/explore/page.py": ("grpo maspo sapo", "the curves that a page shows first"),
     "core/advantages.py": ("gpg", "the advantage estimator of that name"),
-    "recipes/schema.py": ("gpg", "the advantage estimator of that name"),
+    "recipes/sections/training.py": ("gpg", "the advantage estimator of that name"),
     "engines/verl/names.py": ("gpg", "the advantage estimator of that name"),
     "engines/fed.py": ("dr_grpo grpo luspo", "TRL's words for its normalisers"),
     "engines/ms_swift.py": ("grpo", "ms-swift's word for the kind of its trainer"),

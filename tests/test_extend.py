@@ -5,6 +5,7 @@ import torch
 from transformers import get_scheduler
 
 from maspo import files
+from maspo.cli.train import _way_on
 from maspo.engines.engine import engine_named
 from maspo.engines.trl import checkpoint
 from maspo.errors import InputError
@@ -149,3 +150,16 @@ def test_the_evaluation_at_the_former_end_is_one_on_the_way(folder):
         take_over(folder, recipe)
     assert [path.name for path in (folder.path / "evaluations").iterdir()] == ["rollout-0010"]
     assert files.read_json(folder.path / "unfinished.json")["training.rollouts"] == "15"
+
+
+def test_a_resume_that_wrote_nothing_is_said_again_whole(folder):
+    place = str(folder.path / "recipe.yaml")
+    options = ["--rollouts", "+5", "--set", "training.learning_rate=1e-3"]
+    asked = load_recipe(place, ["training.rollouts=15"])
+    command = f"go on with: maspo resume '{folder.path}'"
+    assert _way_on(folder, asked, options) == (
+        f"{command} --rollouts +5 --set training.learning_rate=1e-3"
+    )
+    assert _way_on(folder, asked, None) == command
+    take_over(folder, asked)  # once it is written down, no options are needed
+    assert _way_on(folder, asked, options) == command

@@ -114,7 +114,7 @@ VARIANTS = {
     ),
     "batch-coupled": recipe(objective={"name": "clip_cov"}),
     "rare log lines": recipe(trl={"logging_steps": 4}),
-    "other settings of TRL": recipe(trl={"adam_beta2": 0.9, "mask_truncated_completions": True}),
+    "other settings of TRL": recipe(trl={"mask_truncated_completions": True}),
 }
 
 

@@ -21,7 +21,7 @@ from maspo.models import load_model
 from maspo.objectives import make_objective
 from maspo.objectives.advice import INERT
 from maspo.recipes import load_recipe, plan
-from maspo.recipes.schema import Lora
+from maspo.recipes.sections.model import Lora
 
 PROMPTS = ["2+2=", "19-5=", "77+1=", "30-12="]
 

@@ -321,6 +321,7 @@ def test_a_port_in_use_costs_one_sentence(tmp_path):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
+        ("trl.report_to=wandb", "set tracker: wandb"),
         ("trl.report_to=nothing-such", "trl.report_to: nothing-such is not installed, or unknown"),
         ("trl.tf32=true", "requires Ampere or a newer GPU"),
     ],

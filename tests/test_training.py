@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import Trainer
 
 import maspo
 from maspo.engines.engine import Launch
@@ -14,7 +15,8 @@ from maspo.engines.trl import translate
 from maspo.engines.trl.engine import ENGINE
 from maspo.engines.trl.extras import NEEDS, OVERRIDABLE, OWNED, WITHOUT_EFFECT
 from maspo.engines.trl.translate import in_bfloat16, trl_config
-from maspo.recipes import Recipe, load_recipe
+from maspo.errors import InputError
+from maspo.recipes import Recipe, load_recipe, recipe_fields
 from maspo.sampling import with_vllm
 
 
@@ -53,7 +55,7 @@ def test_the_objective_reaches_the_trainer_as_a_value(tmp_path):
 
 
 def test_settings_of_trl_pass_through_unless_the_recipe_decides_them(tmp_path):
-    assert config(tmp_path, "trl={adam_beta1: 0.8}").adam_beta1 == 0.8
+    assert config(tmp_path, "trl={entropy_coef: 0.5}").entropy_coef == 0.5
 
 
 def test_every_setting_that_a_recipe_owns_names_the_place(tmp_path, monkeypatch):
@@ -62,10 +64,10 @@ def test_every_setting_that_a_recipe_owns_names_the_place(tmp_path, monkeypatch)
         spied.setattr(translate, "refuse_extras", lambda _, names: decided.update(names))
         config(tmp_path)
     assert decided <= {*OWNED, *OVERRIDABLE}
+    known = {*Recipe.model_fields, *(one.key for one in recipe_fields())}
     for name, place in OWNED.items():
-        section, _, key = place.partition(" and ")[0].partition(".")
-        if section in Recipe.model_fields and key:
-            assert key in Recipe.model_fields[section].annotation.model_fields
+        key = place.partition(" and ")[0]
+        assert key in known or key.partition(".")[0] not in Recipe.model_fields
         with pytest.raises(maspo.InputError, match=re.escape(f"trl.{name} is decided by {place}")):
             config(tmp_path, f"trl={{{name}: 2}}")
 
@@ -139,3 +141,21 @@ def test_on_a_cpu_bfloat16_is_for_models_that_gain_by_it(tmp_path):
     assert trl_config(recipe, tmp_path, parameters=135_000_000).bf16 == able
     assert config(tmp_path, "training.precision=bfloat16").bf16
     assert in_bfloat16("bfloat16", 1) and not in_bfloat16("float32", 10**9)
+
+
+def test_the_optimizer_of_a_recipe_is_that_of_training(tmp_path):
+    settings = ["training.optimizer={betas: [0.8, 0.95], eps: 1e-6, name: adamw}"]
+    args = config(tmp_path, *settings)
+    model = torch.nn.Linear(2, 2)
+    kind, given = Trainer.get_optimizer_cls_and_kwargs(args, model)
+    made = kind(model.parameters(), **given).defaults
+    assert (kind, made["betas"], made["eps"]) == (torch.optim.AdamW, (0.8, 0.95), 1e-6)
+    fused = config(tmp_path)
+    assert Trainer.get_optimizer_cls_and_kwargs(fused, model)[1]["fused"] is True
+    if importlib.util.find_spec("bitsandbytes") is None:
+        with pytest.raises(
+            InputError, match="adamw_8bit needs a package: pip install bitsandbytes"
+        ):
+            config(tmp_path, "training.optimizer.name=adamw_8bit")
+    with pytest.raises(InputError, match=r"decided by training\.optimizer\.betas"):
+        config(tmp_path, "trl.adam_beta2=0.9")

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from maspo import InputError
@@ -72,7 +73,9 @@ def test_every_field_of_a_recipe_changes_the_command_or_is_known_not_to():
         "rollout.top_p": "0.9", "rollout.max_completion_tokens": "99", "training.rollouts": "9",
         "training.updates_per_rollout": "2", "training.micro_batch": "32",
         "training.learning_rate": "1e-5", "training.schedule": "cosine", "training.kl": "0.1",
-        "training.weight_decay": "0.1", "training.max_grad_norm": "0.5",
+        "training.weight_decay": "0.1", "training.optimizer.name": "adamw",
+        "training.optimizer.betas": "[0.8, 0.9]", "training.optimizer.eps": "1e-6",
+        "training.max_grad_norm": "0.5",
         "training.reduction": "seq-mean-token-sum-norm", "training.advantages": "center",
         "training.precision": "float32", "training.gradient_checkpointing": "true",
         "training.save_every": "3", "training.keep": "3",
@@ -80,7 +83,7 @@ def test_every_field_of_a_recipe_changes_the_command_or_is_known_not_to():
         "evaluation.top_p": "0.5", "evaluation.every": "3", "reward.time_limit": "9", "reward.workers": "9",
         "reward.verifier": "math-verify",
         "reward.functions": "[{source: mine.py:f}]",
-        "verl": "{trainer.balance_batch: false}",
+        "verl": "{trainer.balance_batch: false}", "tracker": "wandb",
     }  # fmt: skip
     elsewhere = {
         "about", "rollout.engine",  # --rollout
@@ -293,6 +296,40 @@ def test_verl_composes_and_checks_every_shipped_recipe(name, backend):
     config = compose_config(overrides(recipe, cluster, FOLDER))
     assert checked_objective(config) == recipe.make_objective()
     assert updates_per_rollout(config) == recipe.training.updates_per_rollout
+
+
+@needs_verl
+@pytest.mark.parametrize("name", ["adamw", "adamw_fused"])
+def test_verl_makes_the_optimizer_of_the_recipe(name):
+    from verl.utils.config import omega_conf_to_dataclass
+    from verl.workers.config.optimizer import build_optimizer
+
+    from maspo.engines.verl.compose import compose_config
+
+    asked = f"training.optimizer={{name: {name}, betas: [0.8, 0.95], eps: 1e-6}}"
+    recipe = load_recipe("quickstart", [asked])
+    config = compose_config(overrides(recipe, Cluster(), FOLDER))
+    made = build_optimizer(
+        torch.nn.Linear(2, 2).parameters(),
+        omega_conf_to_dataclass(config.actor_rollout_ref.actor.optim),
+    )
+    assert type(made) is torch.optim.AdamW
+    found = made.defaults
+    assert (tuple(found["betas"]), found["eps"]) == ((0.8, 0.95), 1e-6)
+    assert found["fused"] is (name == "adamw_fused")
+
+
+@needs_verl
+def test_megatron_gets_the_numbers_of_the_optimizer():
+    from maspo.engines.verl.compose import compose_config
+
+    recipe = load_recipe("quickstart", ["training.optimizer={betas: [0.8, 0.95], eps: 1e-6}"])
+    config = compose_config(overrides(recipe, Cluster(backend="megatron"), FOLDER))
+    found = config.actor_rollout_ref.actor.optim
+    expected = {"adam_beta1": 0.8, "adam_beta2": 0.95, "adam_eps": 1e-6}
+    assert dict(found.override_optimizer_config) == expected and list(found.betas) == [0.8, 0.95]
+    with pytest.raises(InputError, match="megatron has no adamw_8bit"):
+        translated("quickstart", "training.optimizer.name=adamw_8bit", backend="megatron")
 
 
 @needs_verl

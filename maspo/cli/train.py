@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -92,7 +93,9 @@ def resume(
     _introduce(found.recipe, folder, trainer, Launch())
     for sentence in found.news:
         say(f"change     {sentence}")
-    _train(found.recipe, folder, trainer, strict, resumed=True)
+    options = [] if rollouts is None else ["--rollouts", rollouts]
+    options += [word for item in set_ or [] for word in ("--set", item)]
+    _train(found.recipe, folder, trainer, strict, resumed=options)
 
 
 def _introduce(recipe: Recipe, folder: RunFolder, engine: Engine, launch: Launch) -> None:
@@ -128,8 +131,9 @@ def _train(
     engine: InProcessEngine,
     strict: bool,
     *,
-    resumed: bool = False,
+    resumed: Sequence[str] | None = None,
 ) -> None:
+    """Carry out a recipe; `resumed` are the options of a `maspo resume` which asked for it."""
     engine.supported.check()
     quiet()
     from maspo.lab.console import Screen
@@ -138,24 +142,33 @@ def _train(
 
     screen = Screen(console)
     try:
-        path = run_recipe(recipe, folder, screen, engine, strict=strict, resumed=resumed)
+        path = run_recipe(
+            recipe, folder, screen, engine, strict=strict, resumed=resumed is not None
+        )
     except Stopped as stopped:
-        say(f"{stopped.sentence}; {_way_on(folder) or 'nothing was written'}")
+        say(f"{stopped.sentence}; {_way_on(folder, recipe, resumed) or 'nothing was written'}")
         raise
     except OSError as error:
-        failed = unwritable(error, folder)
+        failed = unwritable(error, folder, _way_on(folder, recipe, resumed))
         if failed is None:
             raise
         raise failed from error
     say(f"\nrun folder {path}, report {path / 'report.html'}")
 
 
-def _way_on(folder: RunFolder) -> str:
-    """Say how a run that ended early goes on; nothing where there is none yet."""
-    if not folder.unfinished:
+def _way_on(folder: RunFolder, recipe: Recipe, options: Sequence[str] | None) -> str:
+    """Say how a run that ended early goes on; nothing where there is none yet.
+
+    `options` of a resume are said again until what they change is written down.
+    """
+    from maspo.lab.run.extend import changes_of
+    from maspo.recipes import load_recipe
+
+    if not folder.unfinished and options is None:
         return ""
+    pending = options and changes_of(load_recipe(str(folder.path / "recipe.yaml")), recipe)
     launcher = ", under the same launcher" if os.environ.get("WORLD_SIZE", "1") != "1" else ""
-    return f"go on{launcher} with: {folder.resume_command()}"
+    return f"go on{launcher} with: {folder.resume_command(*(options or ()) if pending else ())}"
 
 
 def choose_folder(out: str | None, name: str) -> RunFolder:
@@ -170,7 +183,7 @@ def choose_folder(out: str | None, name: str) -> RunFolder:
     return RunFolder(Path(out))
 
 
-def unwritable(error: OSError, folder: RunFolder) -> RunError | None:
+def unwritable(error: OSError, folder: RunFolder, way_on: str) -> RunError | None:
     """Say in one sentence that a disk is full or a folder closed; None for other errors.
 
     None also for what a reward function raised, which has a note that says so: those may be about any
@@ -180,5 +193,5 @@ def unwritable(error: OSError, folder: RunFolder) -> RunError | None:
         return None
     return RunError(
         f"{error.filename or folder.path} cannot be written: {error.strerror}; what is on file is whole; "
-        f"when that is mended, {_way_on(folder) or 'start again'}"
+        f"when that is mended, {way_on or 'start again'}"
     )

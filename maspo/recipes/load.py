@@ -38,13 +38,16 @@ NAMES_ELSEWHERE = {
     "lr": "training.learning_rate",
     **dict.fromkeys(("lr_scheduler_type", "scheduler"), "training.schedule"),
     "warmup": "training.warmup_steps",
+    **dict.fromkeys(("optim", "training.optim"), "training.optimizer.name"),
+    **dict.fromkeys(("adam_beta1", "adam_beta2", "beta1", "beta2"), "training.optimizer.betas"),
+    **dict.fromkeys(("adam_epsilon", "adam_eps"), "training.optimizer.eps"),
     **dict.fromkeys(("beta", "kl_coef", "kl_loss_coef"), "training.kl"),
     "loss_type": "training.reduction",
     "scale_rewards": "training.advantages",
     "save_steps": "training.save_every",
-    "eval_steps": "evaluation.every",
+    **dict.fromkeys(("eval_steps", "eval_every", "test_freq"), "evaluation.every"),
     **dict.fromkeys(("epsilon", "clip_ratio"), "objective"),
-    "report_to": "trl.report_to",
+    **dict.fromkeys(("report_to", "logger", "trackers"), "tracker"),
 }
 """Names that a key has in other tools, whole or by their last part, and its name here."""
 

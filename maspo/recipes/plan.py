@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from maspo.objectives.advice import INERT, partial_batch
-from maspo.recipes.schema import Data, Recipe, Training
+from maspo.recipes.schema import Recipe
+from maspo.recipes.sections.data import Data
+from maspo.recipes.sections.training import Training
 
 
 def plan(recipe: Recipe, processes: int = 1) -> list[str]:
@@ -36,7 +38,12 @@ def plan(recipe: Recipe, processes: int = 1) -> list[str]:
 def _rate(training: Training) -> str:
     schedule = training.schedule.replace("_", " ")
     steps = f" over {training.warmup_steps} steps" if training.warmup_steps else ""
-    return f"learning rate {training.learning_rate:g}, {schedule}{steps}"
+    adam = training.optimizer
+    betas = " and ".join(f"{beta:g}" for beta in adam.betas)
+    return (
+        f"learning rate {training.learning_rate:g}, {schedule}{steps}; {adam.name}, betas {betas}"
+        + (f", weight decay {training.weight_decay:g}" if training.weight_decay else "")
+    )
 
 
 def _kl(training: Training) -> str:

@@ -9,7 +9,8 @@ import torch
 from maspo.engines.trl.config import MASPOConfig
 from maspo.engines.trl.past import check_budget
 from maspo.errors import InputError
-from maspo.recipes.schema import Lora, Recipe
+from maspo.recipes.schema import Recipe
+from maspo.recipes.sections.model import Lora
 
 
 def check_model(recipe: Recipe, model: Any) -> None:

@@ -13,7 +13,9 @@ from maspo.engines.verl.limits import check_coupling, check_objective
 from maspo.engines.verl.names import DTYPES, SETTINGS, estimator_settings
 from maspo.errors import InputError
 from maspo.models.source import EMBEDDED, locate
-from maspo.recipes.schema import Recipe, Section, check_division
+from maspo.recipes.schema import Recipe, check_division
+from maspo.recipes.sections.base import Section
+from maspo.recipes.sections.training import Optimizer
 
 BACKENDS = ("fsdp", "fsdp2", "megatron")
 ROLLOUTS = ("vllm", "sglang")
@@ -71,8 +73,8 @@ def overrides(recipe: Recipe, cluster: Cluster, folder: Path) -> list[str]:
     }
     free = {
         f"{ROLLOUT}.tensor_model_parallel_size": 1,
-        "trainer.logger": ["console"],
-        "trainer.project_name": "maspo",
+        "trainer.logger": ["console", *([recipe.tracker] if recipe.tracker else [])],
+        "trainer.project_name": recipe.name,
     }
     extra = dict(extras(recipe))
     check_division_for_verl(recipe, cluster, extra)
@@ -95,6 +97,8 @@ def unused(recipe: Recipe, cluster: Cluster) -> list[str]:
         )
     if _changed(recipe.training, "save_tokens"):
         said.append("training.save_tokens does nothing with verl, which keeps no tokens")
+    if cluster.backend == "megatron" and recipe.training.optimizer.name == "adamw":
+        said.append("training.optimizer.name does nothing with megatron, whose Adam is fused")
     if recipe.evaluation is not None and _changed(recipe.evaluation, "batch_size"):
         said.append("evaluation.batch_size does nothing with verl, whose server decides it")
     return said
@@ -209,6 +213,7 @@ def _training(recipe: Recipe, cluster: Cluster) -> dict[str, Any]:
         f"{ACTOR}.optim.lr": training.learning_rate,
         f"{ACTOR}.optim.weight_decay": training.weight_decay,
         f"{ACTOR}.optim.clip_grad": training.max_grad_norm,
+        **_optimizer(training.optimizer, cluster),
         **_schedule(recipe, cluster),
         "trainer.total_training_steps": training.rollouts,
         "trainer.total_epochs": training.rollouts,  # an epoch is a rollout or more
@@ -218,6 +223,27 @@ def _training(recipe: Recipe, cluster: Cluster) -> dict[str, Any]:
         "trainer.n_gpus_per_node": cluster.gpus_per_node,
         "trainer.experiment_name": recipe.name,
     }
+
+
+def _optimizer(optimizer: Optimizer, cluster: Cluster) -> dict[str, Any]:
+    """Ask for the AdamW of the recipe; Megatron has one of its own, whose settings are the same."""
+    place, eight = f"{ACTOR}.optim", optimizer.name == "adamw_8bit"
+    betas = {f"{place}.betas": optimizer.betas}
+    if cluster.backend == "megatron":
+        if eight:
+            raise InputError(
+                "megatron has no adamw_8bit: leave out training.optimizer.name, or take another --backend"
+            )
+        first, second = optimizer.betas
+        own = {"adam_beta1": first, "adam_beta2": second, "adam_eps": optimizer.eps}
+        more = {f"+{place}.override_optimizer_config.{name}": own[name] for name in own}
+        return betas | more
+    settings: dict[str, Any] = {"eps": optimizer.eps}
+    if eight:
+        kind = {f"{place}.optimizer": "AdamW8bit", f"{place}.optimizer_impl": "bitsandbytes.optim"}
+    else:
+        kind, settings["fused"] = {}, optimizer.name == "adamw_fused"
+    return betas | kind | {f"{place}.override_optimizer_config": settings}
 
 
 def _schedule(recipe: Recipe, cluster: Cluster) -> dict[str, Any]:

@@ -16,10 +16,11 @@ from maspo.lab.forecast.memory import Memory, device_memory, estimate_memory, in
 from maspo.lab.forecast.pace import measured_pace
 from maspo.lab.formatting import duration
 from maspo.lab.run.folder import RUNS
+from maspo.lab.run.tracker import check_tracker
 from maspo.models.load import ModelLimits, check_source, load_tokenizer, read_config
 from maspo.models.skeleton import skeleton
 from maspo.recipes import Recipe
-from maspo.recipes.schema import Data
+from maspo.recipes.sections.data import Data
 from maspo.sampling.text import prompt_tokens
 
 SHARDS = (2, 4, 8, 16, 32, 64)
@@ -76,6 +77,8 @@ def look_ahead(
     for sentence in dict.fromkeys(str(one.message) for one in said):
         if sentence not in known:
             outlook.warn(sentence)
+    with outlook.refusing():
+        check_tracker(recipe)
     for spec in recipe.reward.specs:
         with outlook.refusing():
             spec.check()

@@ -92,7 +92,8 @@ def estimate_memory(
         trained=changed,
         weights=weights + reference,
         gradients=trained,
-        optimizer=2 * trained,
+        # Two moments of each number, as large as it, or of a byte.
+        optimizer=2 * (changed if recipe.training.optimizer.name == "adamw_8bit" else trained),
         cache=cache,
         activations=activations,
     )

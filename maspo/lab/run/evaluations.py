@@ -181,6 +181,15 @@ def figures_of(scores: Scores) -> dict[str, Any]:
     return _figures_of(_only(scores))
 
 
+def tracked(scores: Scores) -> dict[str, float]:
+    """Return the scores of one evaluation as a tracker shows them, each with the ends of its interval."""
+    found = {}
+    for name, estimate in _only(scores).metrics.items():
+        ends = {"": estimate.value, "/low": estimate.low, "/high": estimate.high}
+        found |= {f"evaluation/{name}{end}": one for end, one in ends.items() if one is not None}
+    return found
+
+
 def _figures_of(scores: BenchmarkScores) -> dict[str, Any]:
     found = scores.metrics
     kept = {"problems", "samples", "mean_tokens", "truncated", "outcomes", "score"}

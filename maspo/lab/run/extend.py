@@ -17,7 +17,7 @@ from maspo.lab.run.evaluations import AFTER, name_of
 from maspo.lab.run.folder import RunFolder
 from maspo.lab.run.resume import CHANGING, MAY_CHANGE, flat
 from maspo.recipes import Recipe, dump_recipe, load_recipe
-from maspo.recipes.schema import Training
+from maspo.recipes.sections.training import Training
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from maspo.lab.checks import answerable, check_golds_reached, check_held_out
 from maspo.lab.console import Screen
 from maspo.lab.provenance import provenance
 from maspo.lab.run.best import Best
-from maspo.lab.run.evaluations import Evaluations, figures_of, summary_of
+from maspo.lab.run.evaluations import Evaluations, figures_of, summary_of, tracked
 from maspo.lab.run.extend import take_over
 from maspo.lab.run.folder import RunFolder
 from maspo.lab.run.learning import complaints, outlook
@@ -28,6 +28,7 @@ from maspo.lab.run.report import write_report
 from maspo.lab.run.resume import claimed_run, cut_metrics, run_fingerprint
 from maspo.lab.run.stopping import Stopped, Stopping
 from maspo.lab.run.tokens import TokenSaver
+from maspo.lab.run.tracker import Tracker, check_tracker, numbers_of, tracking
 from maspo.models import load_model, save_model
 from maspo.models.generation import check_saving
 from maspo.models.load import ModelLimits, check_source
@@ -101,6 +102,7 @@ class Run:
         """Check and load everything; InputError where something cannot be used."""
         engine.check(recipe, Launch(), folder.path, strict=strict)
         processes = engine.processes()
+        check_tracker(recipe)
         check_source(recipe.model.source)
         training, held_out = recipe.problems()
         overlap = check_held_out(recipe, training, held_out, screen, strict=strict)
@@ -168,7 +170,7 @@ class Run:
 
     def train(self) -> Trained:
         """Train from the last good checkpoint, or from the start; Stopped if that was asked for."""
-        first, asked = self.processes.first, self.recipe.evaluation
+        recipe, first, asked = self.recipe, self.processes.first, self.recipe.evaluation
         place, step = self.engine.latest(self.checkpoints) if first else (None, 0)
         place = self.processes.share(place)
         seconds, total = 0.0, self.recipe.training.steps
@@ -176,9 +178,13 @@ class Run:
             seconds = cut_metrics(self.folder, step)
             if step:
                 self.screen.console.print(f"going on after step {step} of {total}", style="dim")
-        with watched(total, seconds, self.folder, self.screen) as sink, self.stopping.patient():
+        with (
+            tracking(recipe, self.folder.path, step, first=first) as tracker,
+            watched(total, seconds, self.folder, self.screen, tracker) as sink,
+            self.stopping.patient(),
+        ):
             job = TrainingJob(
-                recipe=self.recipe,
+                recipe=recipe,
                 model=self.model,
                 tokenizer=self.tokenizer,
                 problems=self.training,
@@ -189,7 +195,7 @@ class Run:
                 resume=place,
                 stop=self.stopping.wanted,
                 tokens=self.tokens(),
-                look=self.look(),
+                look=self.look(tracker),
                 every=asked.every if asked else None,
             )
             done = self.engine.train(job)
@@ -198,11 +204,11 @@ class Run:
             raise Stopped(number, f"after step {done.steps} of {total}")
         return replace(done, seconds=seconds + done.seconds)
 
-    def look(self) -> Look | None:
+    def look(self, tracker: Tracker) -> Look | None:
         """Return what evaluates the model at the moments of training; None without evaluation."""
         if self.recipe.evaluation is None:
             return None
-        total = self.recipe.training.rollouts
+        total, updates = self.recipe.training.rollouts, self.recipe.training.updates_per_rollout
         evaluations = Evaluations(
             recipe=self.recipe, problems=self.held_out, rewards=self.rewards, run=self.folder.path,
             screen=self.screen, processes=self.processes,
@@ -212,10 +218,13 @@ class Run:
             if 0 < moment.rollouts < total:  # a signal ends it and then training, with a checkpoint
                 found = evaluations.evaluate(moment.rollouts, moment.sampler, self.stopping.wanted)
                 if found is not None:
+                    tracker.log(moment.rollouts * updates, tracked(found))
                     self.best.consider(moment)
                 return
             with self.stopping.impatient():
                 found = evaluations.evaluate(moment.rollouts, moment.sampler)
+            if found is not None:
+                tracker.log(moment.rollouts * updates, tracked(found))
             if found is not None and moment.rollouts == 0:
                 doubt = outlook(figures_of(found), self.recipe.rollout.max_completion_tokens)
                 if doubt is not None:
@@ -268,9 +277,9 @@ class Run:
 
 @contextmanager
 def watched(
-    total: int, seconds: float, folder: RunFolder, screen: Screen
+    total: int, seconds: float, folder: RunFolder, screen: Screen, tracker: Tracker
 ) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Show a progress bar, and give what writes a line of metrics and moves the bar.
+    """Show a progress bar, and give what writes a line of metrics, tracks it and moves the bar.
 
     `seconds` were spent before, and are added to those of the lines.
     """
@@ -279,6 +288,7 @@ def watched(
 
         def sink(line: dict[str, Any]) -> None:
             files.append_lines(metrics, [{**line, "seconds": seconds + line["seconds"]}])
+            tracker.log(line["step"], numbers_of(line))
             counter.reach(line["step"], screen.training_news(line))
 
         yield sink

@@ -20,7 +20,7 @@ from maspo.lab.console import Screen
 from maspo.lab.provenance import provenance, versions
 from maspo.lab.scores.terminal import settings_lines, show_changes, show_scores, tell
 from maspo.models.load import check_source, load_tokenizer, read_limits
-from maspo.recipes.schema import RewardSection
+from maspo.recipes.sections.reward import RewardSection
 from maspo.rewards import RewardSet
 from maspo.sampling import Sampler, Settings
 from maspo.sampling.engines import BATCH_SIZES, choose_dtype, choose_engine, open_sampler
