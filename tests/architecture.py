@@ -205,6 +205,7 @@ def shadows(package: Path) -> Iterator[str]:
 
 ONE_THING = {
     "DOOR": "what every door to another trainer offers under this name",
+    "probe": "what of a host the doctor looks at",
     "loss": "an objective as a host's loss, by the name that its configuration is given",
     "register": "enters the objectives in a host's registry",
     "complete_rows": "the same question, asked of a model and of a trainer's policy",

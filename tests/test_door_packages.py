@@ -8,16 +8,18 @@ import asyncio
 import json
 import sys
 import typing
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import hosts
 import pytest
 import torch
+import typing_extensions
 
 from maspo import make_objective, policy_loss
 from maspo.engines import skyrl
 from maspo.engines import tinker as door
-from maspo.engines.doors import DOORS
+from maspo.engines.doors import DOORS, standing_of
 
 OBJECTIVES = {
     "maspo": {"alpha": 0.5},
@@ -27,6 +29,12 @@ OBJECTIVES = {
     "gspo": {"epsilon_low": 0.2, "epsilon_high": 0.3},
     "dppo_tv": {"delta_low": 0.05},
 }
+if find_spec("skyrl") and sys.version_info < (
+    3,
+    12,
+):  # as its settings need
+    typing.TypedDict = typing_extensions.TypedDict
+
 every_objective = pytest.mark.parametrize(("name", "settings"), OBJECTIVES.items())
 
 
@@ -151,10 +159,6 @@ def test_trinitys_registry_makes_the_loss_and_calls_it(name, settings):
 @every_objective
 def test_skyrls_registry_and_its_division_of_advantages(name, settings, reduction):
     pytest.importorskip("skyrl", reason="SkyRL is not installed")
-    if sys.version_info < (3, 12):  # which its settings need and its metadata do not say
-        import typing_extensions
-
-        typing.TypedDict = typing_extensions.TypedDict
     from skyrl.backends.skyrl_train.utils import ppo_utils
     from skyrl.train.config import AlgorithmConfig
 
@@ -191,3 +195,11 @@ def test_the_versions_here_are_those_that_were_tried():
     for one in DOORS.values():
         found = one.installed()
         assert found in (None, "unknown") or one.tried.startswith(found), one.title
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_a_door_whose_host_is_here_is_live(name):
+    found = standing_of(name)
+    if found.version is None:
+        pytest.skip(f"{DOORS[name].title} is not installed")
+    assert found.live, found.said

@@ -1,7 +1,9 @@
 """Every door gives the gradient of `policy_loss` under its host's normaliser, and says what it cannot do."""
 
 import logging
+import re
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import hosts
@@ -252,3 +254,56 @@ def test_doors_are_listed_without_their_hosts():
     assert replace(prime_rl.DOOR, module="no.such", package="no-such").installed() is None
     assert replace(prime_rl.DOOR, module="maspo", package="no-such").installed() == "unknown"
     assert replace(prime_rl.DOOR, module="maspo", package="maspo").installed() == maspo.__version__
+
+
+@pytest.mark.parametrize(
+    ("probe", "live", "said"),
+    [
+        (lambda _: None, True, "live: the host finds it"),
+        (lambda name: host_weights(name), True, "two tokens get the weights"),
+        (lambda name: -host_weights(name), False, "NOT live: two tokens get .*, not the weights"),
+        (lambda _: {}["door"], False, "not live: KeyError: 'door'"),
+    ],
+)
+def test_the_doctor_says_how_a_door_stands(monkeypatch, probe, live, said):
+    missing = doors.standing_of("prime_rl")
+    assert (missing.version, missing.live, missing.said) == (None, False, "not installed")
+    monkeypatch.setattr(doors.Door, "installed", lambda self: "9.9")
+    monkeypatch.setattr(prime_rl, "probe", probe)
+    found = doors.standing_of("prime_rl")
+    assert found.version == "9.9" and found.live is live and re.search(said, found.said)
+
+
+def host_weights(name):
+    """Return the weights of the two tokens by prime-rl's loss on its inputs."""
+
+    class LossInputs(SimpleNamespace):
+        pass
+
+    with hosts.module("prime_rl.trainer.rl.loss", LossInputs=LossInputs):
+        return OWN_PROBE(name)
+
+
+OWN_PROBE = prime_rl.probe
+
+
+def test_the_example_of_the_docs_runs(capsys):
+    page = Path(__file__).resolve().parents[1] / "docs" / "doors" / "README.md"
+    exec(page.read_text("utf-8").split("```python\n")[1].split("```")[0], {})
+    assert "maspo/effective_ratio_mean" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", doors.DOORS)
+def test_every_door_has_a_page_that_names_what_was_tried(name):
+    page = Path(__file__).resolve().parents[1] / "docs" / "doors" / f"{name}.md"
+    text = page.read_text("utf-8")
+    number = re.findall(r"\d+\.\d+\.\d+|[0-9a-f]{7}", doors.DOORS[name].tried)[0]
+    assert number in text
+    for heading in (
+        "Install",
+        "What holds",
+        "What does not",
+        "How to see that it is live",
+        "Versions tried",
+    ):
+        assert f"**{heading}" in text

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import torch
 
 from maspo.cli.terminal import say
+from maspo.engines.doors import DOORS, standing_of
 from maspo.engines.engine import Engine
 from maspo.engines.two_tokens import RATIOS, weights_by_formula
 from maspo.lab.provenance import versions
@@ -33,6 +35,7 @@ def diagnose(engine: Engine, recipe: Recipe) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "engine": engine.supported.title,
         "examined": list(engine.examine(recipe)),
+        "doors": {DOORS[name].title: asdict(standing_of(name)) for name in DOORS},
         "ratios": list(RATIOS),
         "weights": weights,
         "healthy": all(one["same"] for one in weights),
@@ -52,4 +55,6 @@ def show_diagnosis(found: dict[str, Any]) -> None:
             f"{one['objective']:<8} through {found['engine']} gives tokens of ratio "
             f"{tuple(found['ratios'])} the weights {shown}: {told}"
         )
+    for title, one in found["doors"].items():
+        say(f"{title:<12} {one['version'] or '-':<8} {one['said']}")
     say("all is well" if found["healthy"] else "training would not optimise what it was told")

@@ -82,6 +82,11 @@ def fed_by(objective: Objective, base: type) -> type:
     return MASPOTrainer
 
 
+def probe(objective: str) -> None:
+    """Make the trainer; two tokens would need a run of Axolotl."""
+    trainer(objective)
+
+
 def __getattr__(name: str) -> Any:
     """Make the trainer of the objective called `name`."""
     if name not in OBJECTIVES:

@@ -67,6 +67,45 @@ class Door:
             )
 
 
+PROBED = "sapo"
+"""The objective whose weights two tokens are looked at for: its own for both, and proportional to A."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """How a door stands on this machine."""
+
+    version: str | None
+    """Of the host; None: not installed."""
+    live: bool
+    """Whether the host finds our loss and, where that can be seen, gives two tokens the right weights."""
+    said: str
+    """The same in words."""
+
+
+def standing_of(name: str) -> Standing:
+    """Look whether the host of a door is here, and whether it is live."""
+    door = DOORS[name]
+    installed = door.installed()
+    if installed is None:
+        return Standing(version=None, live=False, said="not installed")
+    from torch import allclose
+
+    from maspo.engines.two_tokens import weights_by_formula
+    from maspo.objectives import make_objective
+
+    try:
+        found = import_module(f"maspo.engines.{name}").probe(PROBED)
+    except Exception as error:  # whatever importing a trainer may end with
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        return Standing(version=installed, live=False, said=f"not live: {why}")
+    if found is None:
+        return Standing(version=installed, live=True, said="live: the host finds it")
+    same = allclose(found, weights_by_formula(make_objective(PROBED)), rtol=1e-6)
+    told = "live: two tokens get" if same else f"NOT live: two tokens get {found.tolist()}, not"
+    return Standing(version=installed, live=same, said=f"{told} the weights of the formula")
+
+
 class _Doors(Mapping[str, Door]):
     """The doors by name; `maspo.engines.NAME` is imported when it is looked up."""
 

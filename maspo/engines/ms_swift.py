@@ -95,6 +95,19 @@ def _trainer() -> type:
     return MASPOTrainer
 
 
+def probe(objective: str) -> None:
+    """Make the trainer as ms-swift finds it; two tokens would need a run of it."""
+    from swift.trainers import TrainerFactory
+
+    mapping, before = TrainerFactory.TRAINER_MAPPING, list(_chosen)
+    own = mapping["grpo"]
+    try:
+        use(objective)
+        _trainer()
+    finally:
+        mapping["grpo"], _chosen[:] = own, before
+
+
 def __getattr__(name: str) -> Any:
     """Make the trainer, which derives from one of ms-swift's, where it is asked for."""
     if name != "MASPOTrainer":

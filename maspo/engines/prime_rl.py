@@ -17,6 +17,7 @@ from torch import Tensor
 
 from maspo.engines.doors import Door
 from maspo.engines.host import host_loss, stale_objective
+from maspo.engines.two_tokens import weights_through
 
 DOOR = Door(
     title="prime-rl",
@@ -66,3 +67,14 @@ def loss(inputs: Any, objective: str = "maspo", **settings: Any) -> LossOutputs:
     if weights is not None:
         tokens = tokens * torch.where(inputs.loss_mask, weights, 0.0)
     return LossOutputs(loss=tokens.sum(), metrics=found.metrics())
+
+
+def probe(objective: str) -> Tensor:
+    """Put two tokens through the loss in prime-rl's own inputs; see `weights_through`."""
+    from prime_rl.trainer.rl.loss import LossInputs
+
+    def of_two(new: Tensor, old: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
+        given = dict(zip(LOSS_INPUTS, (new[0], old[0], advantages[0], mask[0]), strict=True))
+        return loss(LossInputs(ref_logprobs=None, **given), objective).loss
+
+    return weights_through(of_two)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from maspo.engines.doors import Door
 from maspo.engines.host import host_loss, objective_of
+from maspo.engines.two_tokens import weights_through
 
 DOOR = Door(
     title="rLLM",
@@ -61,6 +62,20 @@ def register() -> None:
     for name in OBJECTIVES:
         for word in {f"maspo.{name}", name} - RLLM_LOSS_REGISTRY.keys():
             register_loss(word)(RLLMLoss(name))
+
+
+def probe(objective: str) -> Tensor:
+    """Put two tokens through the loss as rLLM's registry returns it; see `weights_through`."""
+    from rllm.trainer.algorithms.loss import LossContext, get_loss
+
+    def of_two(new: Tensor, old: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
+        context = LossContext(
+            logp_curr=new, logp_old=old, advantages=advantages, action_mask=mask, obs_mask=~mask,
+            aggregate=lambda x, _: x.sum(),
+        )  # fmt: skip
+        return get_loss(f"maspo.{objective}")(context)[0]
+
+    return weights_through(of_two)
 
 
 def __getattr__(name: str) -> Any:

@@ -18,6 +18,7 @@ from maspo.core.batch import TokenBatch
 from maspo.core.objective import Objective
 from maspo.engines.doors import Door
 from maspo.engines.host import host_loss, objective_of
+from maspo.engines.two_tokens import weights_through
 
 DOOR = Door(
     title="SkyRL",
@@ -90,3 +91,13 @@ def register(
     loss = SkyRLLoss(objective, sequences)
     PolicyLossRegistry.register(name, loss)
     return loss
+
+
+def probe(objective: str) -> Tensor:
+    """Put two tokens through the loss as SkyRL's registry returns it; see `weights_through`."""
+    from skyrl.backends.skyrl_train.utils.ppo_utils import PolicyLossRegistry
+
+    if "maspo probe" not in PolicyLossRegistry.list_available():
+        register(objective, "maspo probe")
+    found = PolicyLossRegistry.get("maspo probe")
+    return weights_through(lambda new, old, a, mask: found(new, old, a, loss_mask=mask)[0])

@@ -81,3 +81,8 @@ def _check(args: Any) -> None:
     for name, cure in cures.items():
         if getattr(args, name, None):
             raise DOOR.error(f"--{name.replace('_', '-')} is of slime's own loss: {cure}")
+
+
+def probe(objective: str) -> None:
+    """Import what the loss takes of slime; two tokens would need its Megatron."""
+    import slime.backends.megatron_utils.loss  # noqa: F401

@@ -11,9 +11,12 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from torch import Tensor
+
 from maspo.core.reduction import DEFAULT_REDUCTION, reduce_tokens
 from maspo.engines.doors import Door
 from maspo.engines.host import host_loss, objective_of
+from maspo.engines.two_tokens import weights_through
 
 DOOR = Door(
     title="Trinity-RFT",
@@ -63,3 +66,18 @@ def __getattr__(name: str) -> Any:
     if name != "MASPOPolicyLoss":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return _policy_loss()
+
+
+def probe(objective: str) -> Tensor:
+    """Put two tokens through the loss as Trinity-RFT's registry returns it; see `weights_through`."""
+    from trinity.algorithm.policy_loss_fn import POLICY_LOSS_FN
+
+    loss = POLICY_LOSS_FN.get(f"{__name__}.MASPOPolicyLoss")(
+        objective=objective, loss_agg_mode="token-mean"
+    )
+
+    def of_two(new: Tensor, old: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
+        given = {"old_log_probs": old, "advantages": advantages, "response_mask": mask}
+        return 2 * loss(log_prob=new, **given)[0]
+
+    return weights_through(of_two)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -25,6 +27,17 @@ def weights_of_two(log_probs: Tensor, advantages: Tensor) -> Tensor:
     if gradient is None:
         raise ValueError("no loss was differentiated")
     return (-2 * gradient / advantages)[0] + 0.0  # no -0.0
+
+
+def weights_through(loss: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+    """Return the weights `[2]` by the gradient of a loss that sums over the two.
+
+    It takes log-probabilities, old ones, advantages and a bool mask, all `[1, 2]`.
+    """
+    log_probs, old, advantages = two_tokens()
+    leaf = log_probs.requires_grad_()
+    (loss(leaf, old, advantages, torch.ones(1, 2, dtype=torch.bool)) / 2).backward()
+    return weights_of_two(leaf, advantages)
 
 
 def weights_by_formula(objective: Objective) -> Tensor:

@@ -5,8 +5,8 @@ from maspo.engines import tinker
 future = training_client.forward_backward_custom(data, tinker.loss("maspo", alpha=0.5))
 """
 
-from maspo.engines.tinker.client import loss, train_step
+from maspo.engines.tinker.client import loss, probe, train_step
 from maspo.engines.tinker.door import DOOR
 from maspo.engines.tinker.server import server_inputs, server_loss
 
-__all__ = ["DOOR", "loss", "server_inputs", "server_loss", "train_step"]
+__all__ = ["DOOR", "loss", "probe", "server_inputs", "server_loss", "train_step"]

@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from maspo.core.reduction import DEFAULT_REDUCTION, reduce_tokens
 from maspo.engines.host import host_loss, stale_objective
 from maspo.engines.tinker.door import DOOR
+from maspo.engines.two_tokens import two_tokens
 
 DATUM_FIELDS = {"logprobs": "old_log_probs", "advantages": "advantages", "mask": "mask"}
 """What tinker-cookbook puts into `loss_fn_inputs`, `[time]` each, and our words for it."""
@@ -113,3 +114,20 @@ async def train_step(
         after = await stepped
         metrics.append({**found.metrics, **(after.metrics or {})})
     return metrics
+
+
+def probe(objective: str) -> Tensor:
+    """Put two tokens through the arithmetic of Tinker's client; see `weights_through`."""
+    from tinker import Datum, ModelInput, types
+    from tinker.lib.public_interfaces.training_client import TrainingClient
+
+    new, old, advantages = (x[0].float() for x in two_tokens())
+    inputs = {"target_tokens": torch.zeros(2, dtype=torch.long), "logprobs": old}
+    inputs |= {"advantages": advantages, "mask": torch.ones(2)}
+    datum = Datum(model_input=ModelInput.from_ints([1, 1]), loss_fn_inputs=inputs)
+    scored = types.ForwardBackwardOutput("", [{"logprobs": types.TensorData.from_torch(new)}], {})
+    found = TrainingClient._compute_custom_loss(
+        [datum], loss(objective, reduction="token-mean"), scored
+    )
+    sent: Tensor = found.data[0].loss_fn_inputs["weights"].to_torch()
+    return (2 * sent / advantages).double()
