@@ -163,8 +163,21 @@ def test_published_averages_need_all_six_benchmarks(tmp_path):
     none = compared(tmp_path / "other", {"mine": ["c1", "11"]}, reference="7b")
     assert none.published_rows == ()
     assert none.notes == (
-        "The published rows of DeepSeek-R1-Distill-Qwen-7B have none of these columns.",
+        "The published rows of DeepSeek-R1-Distill-Qwen-7B have none of these columns; theirs are "
+        "aime24, aime25, amc23, average, math500, minerva, olympiadbench.",
     )
+
+
+def test_the_rows_of_others_are_not_called_the_authors(tmp_path):
+    runs = load_runs([evaluation(tmp_path / "a", {"aime26": ["c1", "11"], "hmmt25": ["c1", "11"]})])
+    shown = comparison_markdown(compare_runs(runs, published("4b")))
+    assert (
+        "As published in an independent study, the mean of ten trained runs, arXiv:2609.03342"
+        in shown
+    )
+    assert "for Qwen3-4B-Base (Avg@16 / Pass@16); not measured here" in shown
+    assert "| GRPO | 6.8 / 27.7 | 3.8 / 13.5 | – |" in shown
+    assert "| MASPO | 7.8 / 30.3 | 3.7 / 16.5 | – |" in shown
 
 
 def test_an_unknown_size_is_refused():

@@ -21,7 +21,9 @@ def report(
     ] = Path("report"),
     reference: Annotated[
         str | None,
-        typer.Option(help="Add what the authors published for this model: 1.5b, 7b or 14b."),
+        typer.Option(
+            help="Add what was published for this model: 1.5b, 7b, 14b by the authors, 4b, 8b by others."
+        ),
     ] = None,
 ) -> None:
     """Put evaluations side by side: a table with intervals, Pass@k curves, paired differences."""

@@ -22,6 +22,10 @@ TITLES = {
     "minerva": "Minerva",
     "olympiadbench": "OlympiadBench",
     "gsm8k": "GSM8K",
+    "aime26": "AIME26",
+    "hmmt25": "HMMT25",
+    "hmmt26": "HMMT26",
+    "imo-answerbench": "IMO-AnswerBench",
 }
 PAPER = tuple(TITLES)[:6]  # the benchmarks of the paper's average
 # What changes the samples or the verdicts: a difference is said under the table.
@@ -96,7 +100,10 @@ def compare_runs(runs: Sequence[LabelledScores], reference: Published | None = N
     notes = [*_missing(runs, names), *_uneven(runs, uneven), *_settings(runs)]
     published_rows = () if reference is None else _published_rows(reference, names)
     if reference is not None and not published_rows:
-        notes.append(f"The published rows of {reference.model} have none of these columns.")
+        known = ", ".join(sorted({name for row in reference.rows.values() for name in row}))
+        notes.append(
+            f"The published rows of {reference.model} have none of these columns; theirs are {known}."
+        )
     return Comparison(
         benchmarks=tuple(names),
         columns=(*(title(name) for name in names), "Average"),

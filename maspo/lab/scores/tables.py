@@ -37,7 +37,7 @@ def published_caption(comparison: Comparison) -> str:
     known = comparison.published
     assert known is not None
     return (
-        f"As published by the authors, {known.source}, for {known.model} "
+        f"As published {known.by}, {known.source}, for {known.model} "
         f"(Avg@{known.k} / Pass@{known.k}); not measured here and not compared."
     )
 
