@@ -86,6 +86,7 @@ def test_every_field_of_a_recipe_changes_the_command_or_is_known_not_to():
         "verl": "{trainer.balance_batch: false}", "tracker": "wandb",
     }  # fmt: skip
     elsewhere = {
+        "model.chat_template",  # refused
         "about", "rollout.engine",  # --rollout
         "training.warmup_steps",  # tested below, goes with a schedule
         "evaluation.batch_size",  # verl's server decides
@@ -129,6 +130,7 @@ def test_every_field_of_a_recipe_changes_the_command_or_is_known_not_to():
         ([], {"rollout": "hf"}, "--rollout must be one of vllm, sglang"),
         ([], {"nodes": 0}, "must be positive"),
         (["model.source=x.gguf"], {}, "verl reads no .gguf files"),
+        (["model.chat_template=plain"], {}, "the chat template of the model's folder"),
         (["training.advantages=sas"], {}, "training.advantages"),
         (["training.schedule=linear"], {}, "no linear schedule"),
         (["rollout.staleness=4"], {}, "use its own asynchronous trainers"),

@@ -33,7 +33,7 @@ def _largest(draw: random.Random) -> Question:
     return text, max(numbers), tuple(numbers)
 
 
-KINDS: Sequence[Callable[[random.Random], Question]] = (_sum, _difference, _product, _largest)
+_KINDS: Sequence[Callable[[random.Random], Question]] = (_sum, _difference, _product, _largest)
 MOST = 1000
 """Problems of a split: the first three kinds have 81 questions each, so more would be of the last alone."""
 
@@ -53,7 +53,7 @@ def question_problems(count: int, *, seed: int, split: str) -> list[Problem]:
     drawn: dict[str, Problem] = {}
     draw = random.Random(seed)
     while len(drawn) < count:
-        text, answer, numbers = draw.choice(KINDS)(draw)
+        text, answer, numbers = draw.choice(_KINDS)(draw)
         if _split_of(numbers) == split:
             drawn[text] = _problem(text, answer)
     return list(drawn.values())

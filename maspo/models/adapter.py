@@ -1,8 +1,9 @@
-"""Adapters: merged into their base model when it is loaded, so that what is saved later is whole."""
+"""Adapters: merged into their base model, so that what is saved is whole, and kept beside it."""
 
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 from typing import Any
 
 from maspo.errors import InputError
@@ -19,6 +20,7 @@ def merged(model: Any, source: str, adapter: str) -> Any:
     from peft import PeftConfig, get_peft_model
 
     config = PeftConfig.from_pretrained(adapter)
+    config.base_model_name_or_path = model.name_or_path  # or PEFT warns of another name for it
     wrapped: Any = get_peft_model(model, config)
     if not hasattr(wrapped.base_model, "merge_and_unload"):
         kind = getattr(config.peft_type, "value", config.peft_type)
@@ -31,3 +33,33 @@ def merged(model: Any, source: str, adapter: str) -> Any:
         raise InputError(f"the adapter in {source} does not fit its base model: {wrong[0]}")
     # PEFT has frozen the weights below, which are to be trained.
     return wrapped.merge_and_unload().requires_grad_(True)
+
+
+_ADAPTER = "maspo_adapter"
+"""Attribute of a merged model with the configuration and the weights of its trained adapter."""
+
+
+def merged_with_adapter(model: Any) -> Any:
+    """Merge a PEFT model's adapter and return the model below, which keeps a copy for `save_adapter`."""
+    from peft import get_peft_model_state_dict
+
+    config = model.peft_config["default"]
+    weights = {k: v.detach().cpu().clone() for k, v in get_peft_model_state_dict(model).items()}
+    whole = model.merge_and_unload()
+    setattr(whole, _ADAPTER, (config, weights))
+    return whole
+
+
+def has_adapter(model: Any) -> bool:
+    """Whether a model was merged by `merged_with_adapter`."""
+    return hasattr(model, _ADAPTER)
+
+
+def save_adapter(model: Any, base: str, folder: Path) -> None:
+    """Write the adapter of a merged model as PEFT does, an adapter of the model `base`."""
+    from safetensors.torch import save_file
+
+    config, weights = getattr(model, _ADAPTER)
+    config.base_model_name_or_path, config.inference_mode = base, True
+    config.save_pretrained(str(folder))
+    save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})

@@ -11,6 +11,7 @@ from maspo.errors import InputError
 from maspo.models.adapter import merged
 from maspo.models.generation import settle
 from maspo.models.source import EMBEDDED, ModelPlace, check_source, locate
+from maspo.models.template import put_template
 from maspo.models.whole import check_finite, check_loaded
 
 __all__ = [
@@ -18,18 +19,21 @@ __all__ = [
 ]  # fmt: skip
 
 
-def load_model(source: str, dtype: str = "float32") -> tuple[Any, Any]:
+def load_model(
+    source: str, dtype: str = "float32", chat_template: str | None = None
+) -> tuple[Any, Any]:
     """Load a causal language model and its tokenizer, on the CPU, with its sampling settled.
 
     `source` is `embedded`, a hub id, a local folder, or a .gguf file, whose weights are widened to
-    `dtype`; an adapter is merged into its base model. The tokenizer pads on the left. What the model's
+    `dtype`; an adapter is merged into its base model. `chat_template` is as
+    `put_template` takes it. The tokenizer pads on the left. What the model's
     generation_config.json says is reduced to token ids; see `maspo.models.generation.settle`.
 
     Raises InputError where nothing loadable is there, weights are missing, left over, of another
     shape or not finite, or the tokenizer has no chat template.
     """
     place = locate(source)
-    tokenizer = _tokenizer(source, place)
+    tokenizer = _tokenizer(source, place, chat_template)
     model = _weights(source, place, dtype)
     if place.adapter is not None:
         with _loading(source):
@@ -39,9 +43,9 @@ def load_model(source: str, dtype: str = "float32") -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def load_tokenizer(source: str) -> Any:
+def load_tokenizer(source: str, chat_template: str | None = None) -> Any:
     """Load a model's tokenizer alone; see `load_model`."""
-    return _tokenizer(source, locate(source))
+    return _tokenizer(source, locate(source), chat_template)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,14 +102,13 @@ def _weights(source: str, place: ModelPlace, dtype: str) -> Any:
     return model
 
 
-def _tokenizer(source: str, place: ModelPlace) -> Any:
+def _tokenizer(source: str, place: ModelPlace, chat_template: str | None) -> Any:
     from transformers import AutoTokenizer
 
     own = None if place.adapter is None else _tokenizer_beside(place.adapter)
     with _loading(source):
         tokenizer: Any = AutoTokenizer.from_pretrained(own or place.path, **place.extra)
-    if tokenizer.chat_template is None:
-        raise InputError(f"the tokenizer of {source!r} has no chat template; use an instruct model")
+    put_template(tokenizer, source, chat_template)
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token

@@ -61,7 +61,8 @@ def load_recipe(source: str, settings: Iterable[str] = ()) -> Recipe:
     """Read a recipe from a file or by the name of a shipped one, then apply `key=value` settings.
 
     A key names its sections, as in `training.learning_rate=1e-5`; the value is read as YAML.
-    The files of reward functions are relative to the recipe's, in a setting to the working directory.
+    Files of reward functions and chat templates are relative to the recipe's, in a setting to the working
+    directory.
     Raises InputError, in one sentence, for anything that is not a valid recipe.
     """
     path = recipe_path(source)
@@ -124,9 +125,13 @@ _Loader.add_implicit_resolver(
 
 
 def _resolve(content: dict[str, Any], folder: Path) -> None:
-    """Write the files of reward functions as absolute paths; what is no reward is found out later."""
+    """Write the files that a recipe names as absolute paths; what is no such file is found out later."""
     reward = content.get("reward")
     functions = reward.get("functions") if isinstance(reward, dict) else None
+    model = content.get("model")
+    template = model.get("chat_template") if isinstance(model, dict) else None
+    if isinstance(model, dict) and isinstance(template, str) and template != "plain":
+        model["chat_template"] = str(folder / Path(template).expanduser())
     for one in functions if isinstance(functions, list) else ():
         if isinstance(one, dict) and isinstance(one.get("source"), str):
             one["source"] = resolve_source(one["source"], folder)

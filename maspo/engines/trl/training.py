@@ -17,6 +17,7 @@ from maspo.engines.trl.looks import Clock, Looks
 from maspo.engines.trl.rewards import reward_functions, rows_of
 from maspo.engines.trl.trainer import MASPOTrainer
 from maspo.engines.trl.translate import trl_config
+from maspo.models.adapter import merged_with_adapter
 
 
 def train(job: TrainingJob) -> Trained:
@@ -44,7 +45,7 @@ def train(job: TrainingJob) -> Trained:
     seconds = clock.seconds
     trained = trainer.accelerator.unwrap_model(trainer.model)
     if lora:
-        trained = trained.merge_and_unload()
+        trained = merged_with_adapter(trained)
     if trainer.state.global_step == args.max_steps:
         looks.take(recipe.training.rollouts, trained)
     return Trained(model=trained, seconds=seconds, steps=trainer.state.global_step)

@@ -278,6 +278,11 @@ def _model(recipe: Recipe, cluster: Cluster) -> dict[str, Any]:
         raise InputError(
             "verl reads no adapter as a model; merge it into its model and name that folder"
         )
+    if recipe.model.chat_template is not None:
+        raise InputError(
+            "verl takes the chat template of the model's folder: save it there in place of "
+            "model.chat_template"
+        )
     common = {
         f"{MODEL}.path": str(EMBEDDED) if source == "embedded" else source,
         f"{MODEL}.enable_gradient_checkpointing": recipe.training.gradient_checkpointing,

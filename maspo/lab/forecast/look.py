@@ -85,7 +85,7 @@ def look_ahead(
     training, held_out = _problems(recipe, outlook, strict)
     with outlook.refusing():
         check_source(recipe.model.source)
-        tokenizer = load_tokenizer(recipe.model.source)
+        tokenizer = load_tokenizer(recipe.model.source, recipe.model.chat_template)
         limits = ModelLimits.of(read_config(recipe.model.source))
         engine.check_model(recipe, skeleton(recipe.model.source, recipe.model.dtype))
         if training:

@@ -17,8 +17,8 @@ class RunFolder:
     """A folder that holds one run and nothing else.
 
     recipe.yaml, provenance.json, metrics.jsonl, evaluations/ (`before`, `after` and what lies between,
-    folders as `maspo eval` writes them), summary.json, model/, plots/ and report.html; JSON holds null
-    where a number is not finite.
+    folders as `maspo eval` writes them), summary.json, model/, with LoRA adapter/ too, plots/ and
+    report.html; JSON holds null where a number is not finite.
     One file more says what the result depends on. Its name says whether the run is finished.
     """
 

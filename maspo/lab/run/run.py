@@ -30,6 +30,7 @@ from maspo.lab.run.stopping import Stopped, Stopping
 from maspo.lab.run.tokens import TokenSaver
 from maspo.lab.run.tracker import Tracker, check_tracker, numbers_of, tracking
 from maspo.models import load_model, save_model
+from maspo.models.adapter import has_adapter, save_adapter
 from maspo.models.generation import check_saving
 from maspo.models.load import ModelLimits, check_source
 from maspo.objectives import describe_objective
@@ -109,7 +110,9 @@ class Run:
         problems = {"training": training, "evaluation": held_out}
         check_golds_reached(problems, rewards, screen, strict=strict)
         screen.console.print(f"loading {recipe.model.source}", style="dim", markup=False)
-        model, tokenizer = load_model(recipe.model.source, recipe.model.dtype)
+        model, tokenizer = load_model(
+            recipe.model.source, recipe.model.dtype, recipe.model.chat_template
+        )
         engine.check_model(recipe, model)
         check_saving(model, tokenizer)
         limits = ModelLimits.of(model.config)
@@ -246,6 +249,9 @@ class Run:
         model = self.best.model() or done.model
         files.write_folder(self.folder.path / "model", partial(save_model, model, self.tokenizer))
         recipe = self.recipe
+        if has_adapter(model):
+            keep = partial(save_adapter, model, recipe.model.source)
+            files.write_folder(self.folder.path / "adapter", keep)
         summary = {
             "recipe": recipe.name,
             "seed": recipe.seed,

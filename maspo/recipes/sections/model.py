@@ -31,5 +31,7 @@ class Model(Section):
     """Of the weights; for that of the arithmetic see `training.precision`."""
     lora: Lora | None = None
     """Train adapters instead of all weights; null: all weights."""
+    chat_template: str | None = None
+    """A file with the chat template, or `plain`: the prompt alone, for base models; null: the model's own."""
     chat_template_kwargs: dict[str, Any] | None = None
     """Variables of the chat template, such as `{enable_thinking: false}`, for every prompt."""
