@@ -6,6 +6,7 @@ what the host would differentiate, beside that of `policy_loss`.
 
 import sys
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
 from itertools import pairwise
 from types import ModuleType, SimpleNamespace
 
@@ -163,6 +164,7 @@ def module(name, **content):
     before = {one: sys.modules.get(one) for one in names}
     for one in names:
         sys.modules[one] = ModuleType(one)
+        sys.modules[one].__spec__ = ModuleSpec(one, None)
     for above, below in pairwise(names):
         setattr(sys.modules[above], below.rpartition(".")[2], sys.modules[below])
     vars(sys.modules[name]).update(content)

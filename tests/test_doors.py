@@ -13,7 +13,7 @@ import torch
 import maspo
 from maspo.core.apply import apply_objective
 from maspo.core.batch import TokenBatch
-from maspo.engines import doors, fed, host, prime_rl, rllm, skyrl, slime, tinker
+from maspo.engines import axolotl, doors, fed, host, ms_swift, prime_rl, rllm, skyrl, slime, tinker
 from maspo.engines.host import STALE_CAP, host_loss, stale_objective
 from maspo.engines.tinker import server
 from maspo.errors import InputError
@@ -307,3 +307,27 @@ def test_every_door_has_a_page_that_names_what_was_tried(name):
         "Versions tried",
     ):
         assert f"**{heading}" in text
+
+
+def test_a_host_that_scores_elsewhere_is_named():
+    class Other(hosts.Fed):
+        def _compute_loss(self, model, inputs):
+            return model.sum()
+
+    made = axolotl.fed_by.__wrapped__(maspo.MASPO(), Other)()
+    with pytest.raises(InputError, match=r"^Axolotl: its loss does not score .* tried with 0.21.0"):
+        made._compute_loss(torch.zeros(2, 2), {})
+
+
+def test_a_host_of_another_version_is_named():
+    with (
+        hosts.module("skyrl.backends.skyrl_train.utils.ppo_utils"),
+        pytest.raises(
+            InputError, match=r"^SkyRL: cannot import name 'PolicyLossRegistry'.* tried with 0.3.0"
+        ),
+    ):
+        skyrl.register()
+    with pytest.raises(
+        InputError, match=r"^ms-swift: No module named 'swift'; it is not installed"
+    ):
+        ms_swift.use("maspo")

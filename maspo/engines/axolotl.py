@@ -16,7 +16,7 @@ from typing import Any
 
 from maspo.core.objective import Objective
 from maspo.engines.doors import Door
-from maspo.engines.fed import feed, open_clip
+from maspo.engines.fed import check_fed, feed, open_clip
 from maspo.engines.host import objective_of
 from maspo.objectives import OBJECTIVES
 
@@ -37,7 +37,8 @@ OWNED_BY_THE_OBJECTIVE = {
 
 def trainer(objective: Objective | str | Mapping[str, Any]) -> type:
     """Return a subclass of Axolotl's GRPO trainer that optimises `objective`. Raises InputError."""
-    from axolotl.core.trainers.grpo.trainer import AxolotlGRPOTrainer
+    with DOOR.entered():
+        from axolotl.core.trainers.grpo.trainer import AxolotlGRPOTrainer
 
     return fed_by(objective_of(objective), AxolotlGRPOTrainer)
 
@@ -57,11 +58,11 @@ def fed_by(objective: Objective, base: type) -> type:
             open_clip(self, self.args, OWNED_BY_THE_OBJECTIVE, door=DOOR)
 
         def _compute_loss(self, model: Any, inputs: Any) -> Any:
-            self._running = dict(inputs)  # a copy: a batch is used again in every iteration on it
-            try:
-                return super()._compute_loss(model, self._running)
-            finally:
-                self._running = None
+            # A copy: a batch is used again in every iteration on it.
+            self._running = one = dict(inputs)
+            loss = super()._compute_loss(model, one)
+            check_fed(self._running, door=DOOR)
+            return loss
 
         def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
             log_probs, entropies, *_ = found = super()._get_per_token_logps_and_entropies(
@@ -73,7 +74,7 @@ def fed_by(objective: Objective, base: type) -> type:
             mask = one["completion_mask"] * one.get("tool_mask", 1)
             old = one.get("old_per_token_logps")
             given = log_probs, old, one["advantages"], mask, entropies
-            fed = feed(objective, *given, door=DOOR)
+            self._running, fed = None, feed(objective, *given, door=DOOR)
             one["advantages"], one["old_per_token_logps"], metrics = fed
             for name, value in metrics.items():
                 self._metrics["train" if self.model.training else "eval"][name].append(value)

@@ -6,6 +6,7 @@ Importing this imports no trainer and no torch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -51,6 +52,19 @@ class Door:
     def error(self, sentence: str) -> InputError:
         """Build an error whose sentence begins with the host."""
         return InputError(f"{self.title}: {sentence}")
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Turn an import of the host that fails into an InputError that names the version."""
+        try:
+            yield
+        except ImportError as error:
+            found = self.installed()
+            here = f"version {found} is installed" if found else "it is not installed"
+            told = " ".join(str(error).split())
+            raise self.error(
+                f"{told}; {here}, and this was tried with {self.tried}: take that"
+            ) from None
 
     def check(self, objective: Objective) -> None:
         """Raise InputError where the host does not hand over what `objective` needs."""

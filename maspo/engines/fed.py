@@ -41,6 +41,15 @@ def feed(
     return *surrogate(found.applied, log_probs), metrics
 
 
+def check_fed(batch: Any, *, door: Door) -> None:
+    """Raise InputError where a loss was computed and nothing was fed: `batch` is what it was to be fed."""
+    if batch is not None:
+        raise door.error(
+            f"its loss does not score the policy where it did, so the objective was not reached; tried with "
+            f"{door.tried}: take that"
+        )
+
+
 def open_clip(trainer: Any, args: Any, owned: Mapping[str, Any], *, door: Door) -> None:
     """Open the trainer's clip; InputError for a setting of its own losses, `owned` with their defaults."""
     for name, default in owned.items():

@@ -16,7 +16,7 @@ from typing import Any
 
 from maspo.core.objective import Objective
 from maspo.engines.doors import Door
-from maspo.engines.fed import feed, open_clip
+from maspo.engines.fed import check_fed, feed, open_clip
 from maspo.engines.host import objective_of
 
 DOOR = Door(
@@ -40,7 +40,8 @@ _chosen: list[Objective] = []
 
 def use(objective: Objective | str | Mapping[str, Any]) -> None:
     """Put a trainer that optimises `objective` in the place of ms-swift's GRPO trainer."""
-    from swift.trainers import TrainerFactory
+    with DOOR.entered():
+        from swift.trainers import TrainerFactory
 
     made = objective_of(objective)
     DOOR.check(made)
@@ -50,7 +51,8 @@ def use(objective: Objective | str | Mapping[str, Any]) -> None:
 
 @cache
 def _trainer() -> type:
-    from swift.rlhf_trainers import GRPOTrainer
+    with DOOR.entered():
+        from swift.rlhf_trainers import GRPOTrainer
 
     class MASPOTrainer(GRPOTrainer):
         """ms-swift's trainer with the objective in the place of its surrogate."""
@@ -67,11 +69,11 @@ def _trainer() -> type:
                 self.compute_entropy = True
 
         def _compute_loss_and_metrics(self, model: Any, model_inputs: Any, grpo_batch: Any) -> Any:
-            self._running = copy.copy(grpo_batch)  # a batch is used again in every iteration on it
-            try:
-                return super()._compute_loss_and_metrics(model, model_inputs, self._running)
-            finally:
-                self._running = None
+            # A copy: a batch is used again in every iteration on it.
+            self._running = one = copy.copy(grpo_batch)
+            found = super()._compute_loss_and_metrics(model, model_inputs, one)
+            check_fed(self._running, door=DOOR)
+            return found
 
         def _get_per_token_logps_and_entropies(
             self, model: Any, model_inputs: Any, grpo_batch: Any, *args: Any, **kwargs: Any
@@ -86,7 +88,7 @@ def _trainer() -> type:
             if self.overlong_filter:
                 mask = mask & ~one.truncated_mask[:, None]
             given = log_probs, one.old_per_token_logps, one.advantages, mask, entropies
-            fed = feed(self.objective, *given, door=DOOR)
+            self._running, fed = None, feed(self.objective, *given, door=DOOR)
             one.advantages, one.old_per_token_logps, metrics = fed
             for name, value in metrics.items():
                 self._metrics["train" if self.model.training else "eval"][name].append(value)

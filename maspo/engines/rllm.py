@@ -55,7 +55,8 @@ def settings_in(params: dict[str, Any]) -> dict[str, Any]:
 
 def register() -> None:
     """Enter every objective in rLLM's registry: as `maspo.<name>`, and as `<name>` where that is free."""
-    from rllm.trainer.algorithms.loss import RLLM_LOSS_REGISTRY, register_loss
+    with DOOR.entered():
+        from rllm.trainer.algorithms.loss import RLLM_LOSS_REGISTRY, register_loss
 
     from maspo.objectives import OBJECTIVES
 

@@ -86,7 +86,8 @@ def register(
     sequences: int | None = None,
 ) -> SkyRLLoss:
     """Enter an objective in SkyRL's registry under `name`, for `trainer.algorithm.policy_loss_type`."""
-    from skyrl.backends.skyrl_train.utils.ppo_utils import PolicyLossRegistry
+    with DOOR.entered():
+        from skyrl.backends.skyrl_train.utils.ppo_utils import PolicyLossRegistry
 
     loss = SkyRLLoss(objective, sequences)
     PolicyLossRegistry.register(name, loss)

@@ -41,7 +41,8 @@ def loss(
 
     The old policy is the sampler's under --use-rollout-logprobs. Raises InputError.
     """
-    from slime.backends.megatron_utils import loss as theirs
+    with DOOR.entered():
+        from slime.backends.megatron_utils import loss as theirs
 
     _check(args)
     given: dict[str, Any] = {name: batch[name] for name in TOKENS}

@@ -29,7 +29,8 @@ DOOR = Door(
 
 @cache
 def _policy_loss() -> type:
-    from trinity.algorithm.policy_loss_fn import PolicyLossFn
+    with DOOR.entered():
+        from trinity.algorithm.policy_loss_fn import PolicyLossFn
 
     class MASPOPolicyLoss(PolicyLossFn):
         """A loss that means over a micro-batch, as every loss of Trinity-RFT does."""

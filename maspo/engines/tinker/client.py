@@ -97,7 +97,8 @@ async def train_step(
     All requests are queued before the first result is waited for. `settings` are those of `loss`, `adam`
     the arguments of `tinker.AdamParams` beside the rate.
     """
-    import tinker
+    with DOOR.entered():
+        import tinker
 
     if not 1 <= substeps <= len(data):
         raise DOOR.error(f"substeps must be 1 to {len(data)}, the number of data, not {substeps}")
