@@ -87,6 +87,7 @@ def test_every_field_of_a_recipe_changes_the_command_or_is_known_not_to():
     }  # fmt: skip
     elsewhere = {
         "model.chat_template",  # refused
+        "push_to_hub",  # of the other engine; the command says so
         "about", "rollout.engine",  # --rollout
         "training.warmup_steps",  # tested below, goes with a schedule
         "evaluation.batch_size",  # verl's server decides

@@ -36,6 +36,7 @@ NAMES_ELSEWHERE = {
     **dict.fromkeys(("per_device_train_batch_size", "micro_batch_size"), "training.micro_batch"),
     **dict.fromkeys(("max_steps", "num_train_epochs", "epochs", "steps"), "training.rollouts"),
     "lr": "training.learning_rate",
+    "hub_model_id": "push_to_hub",
     **dict.fromkeys(("lr_scheduler_type", "scheduler"), "training.schedule"),
     "warmup": "training.warmup_steps",
     **dict.fromkeys(("optim", "training.optim"), "training.optimizer.name"),

@@ -47,6 +47,8 @@ class Recipe(Section):
     """What completions are rewarded for."""
     tracker: Literal["tensorboard", "wandb", "trackio"] | None = None
     """Shows metrics and evaluations beside the run's own report; with TRL from files in its folder."""
+    push_to_hub: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
+    """`owner/name` of a repository on the hub that model, card and adapter are uploaded to; with TRL."""
     trl: dict[str, Any] = {}
     """Any further setting of TRL's GRPOConfig, by its name there."""
     verl: dict[str, Any] = {}

@@ -37,6 +37,7 @@ def train(job: TrainingJob) -> Trained:
         peft_config=peft_config(lora) if lora else None,
     )
     trainer.token_sink = job.tokens
+    trainer.create_model_card = _no_card
     trainer.remove_callback(PrinterCallback)  # the sink shows what it would
     looks.trainer = trainer
     looks.take(0)
@@ -49,6 +50,10 @@ def train(job: TrainingJob) -> Trained:
     if trainer.state.global_step == args.max_steps:
         looks.take(recipe.training.rollouts, trained)
     return Trained(model=trained, seconds=seconds, steps=trainer.state.global_step)
+
+
+def _no_card(*_: Any, **__: Any) -> None:
+    """Leave the card of a run's model to the run, which knows where it came from and how good it is."""
 
 
 class _Lines(TrainerCallback):

@@ -97,6 +97,8 @@ def unused(recipe: Recipe, cluster: Cluster) -> list[str]:
         )
     if _changed(recipe.training, "save_tokens"):
         said.append("training.save_tokens does nothing with verl, which keeps no tokens")
+    if recipe.push_to_hub is not None:
+        said.append("push_to_hub does nothing with verl, which leaves checkpoints")
     if cluster.backend == "megatron" and recipe.training.optimizer.name == "adamw":
         said.append("training.optimizer.name does nothing with megatron, whose Adam is fused")
     if recipe.evaluation is not None and _changed(recipe.evaluation, "batch_size"):

@@ -16,6 +16,7 @@ from maspo.lab.forecast.memory import Memory, device_memory, estimate_memory, in
 from maspo.lab.forecast.pace import measured_pace
 from maspo.lab.formatting import duration
 from maspo.lab.run.folder import RUNS
+from maspo.lab.run.share import check_hub
 from maspo.lab.run.tracker import check_tracker
 from maspo.models.load import ModelLimits, check_source, load_tokenizer, read_config
 from maspo.models.skeleton import skeleton
@@ -79,6 +80,7 @@ def look_ahead(
             outlook.warn(sentence)
     with outlook.refusing():
         check_tracker(recipe)
+        check_hub(recipe)
     for spec in recipe.reward.specs:
         with outlook.refusing():
             spec.check()

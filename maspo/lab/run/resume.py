@@ -19,7 +19,14 @@ from maspo.lab.run.folder import RunFolder
 from maspo.models.device import best_device
 from maspo.recipes import Recipe
 
-MAY_CHANGE = {"about", "tracker", "reward.workers", "training.save_every", "training.keep"}
+MAY_CHANGE = {
+    "about",
+    "tracker",
+    "push_to_hub",
+    "reward.workers",
+    "training.save_every",
+    "training.keep",
+}
 """Settings that a run may be continued with other values of, as they leave its results alone."""
 
 CHANGING = {

@@ -26,6 +26,7 @@ from maspo.lab.run.learning import complaints, outlook
 from maspo.lab.run.movement import sample_weights, weight_change
 from maspo.lab.run.report import write_report
 from maspo.lab.run.resume import claimed_run, cut_metrics, run_fingerprint
+from maspo.lab.run.share import check_hub, push, write_card
 from maspo.lab.run.stopping import Stopped, Stopping
 from maspo.lab.run.tokens import TokenSaver
 from maspo.lab.run.tracker import Tracker, check_tracker, numbers_of, tracking
@@ -104,6 +105,7 @@ class Run:
         engine.check(recipe, Launch(), folder.path, strict=strict)
         processes = engine.processes()
         check_tracker(recipe)
+        check_hub(recipe)
         check_source(recipe.model.source)
         training, held_out = recipe.problems()
         overlap = check_held_out(recipe, training, held_out, screen, strict=strict)
@@ -247,11 +249,7 @@ class Run:
     def conclude(self, done: Trained, found: dict[str, Any]) -> None:
         """Write model, summary and report, and let go of the checkpoints."""
         model = self.best.model() or done.model
-        files.write_folder(self.folder.path / "model", partial(save_model, model, self.tokenizer))
         recipe = self.recipe
-        if has_adapter(model):
-            keep = partial(save_adapter, model, recipe.model.source)
-            files.write_folder(self.folder.path / "adapter", keep)
         summary = {
             "recipe": recipe.name,
             "seed": recipe.seed,
@@ -273,12 +271,23 @@ class Run:
             limit=recipe.rollout.max_completion_tokens,
             rate=recipe.training.learning_rate,
         )
+        files.write_folder(
+            self.folder.path / "model",
+            partial(save_model, model, self.tokenizer),
+            partial(write_card, recipe=recipe, summary=summary),
+        )
+        if has_adapter(model):
+            keep = partial(save_adapter, model, recipe.model.source)
+            files.write_folder(self.folder.path / "adapter", keep)
         files.write_json(self.folder.path / "summary.json", summary)
         write_report(self.folder.path)
         self.folder.finish()
         self.engine.keep(self.checkpoints, recipe.training.keep)
         self.best.let_go()
         self.screen.results(summary)
+        failed = push(recipe, self.folder.path) if recipe.push_to_hub else None
+        if failed is not None:
+            self.screen.warn(failed)
 
 
 @contextmanager
