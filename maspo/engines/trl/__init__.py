@@ -34,7 +34,8 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     except ImportError as error:
-        if not (error.name or "").startswith("trl"):
+        wants, newest = error.name or "", SUPPORTED.installed() == SUPPORTED.tested[-1]
+        if wants.startswith("maspo") or (newest and not wants.startswith("trl")):
             raise
         raise InputError(
             f"{name} needs what TRL {SUPPORTED.installed()} does not have ({error}); run: {SUPPORTED.cure()}"

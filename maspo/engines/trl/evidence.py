@@ -139,7 +139,12 @@ def standing() -> list[str]:
     """Say how the installed version stands, a line each, for the doctor."""
     installed = SUPPORTED.installed()
     if is_tested():
-        return [f"TRL {installed} is one of the tested versions ({SUPPORTED.said()})"]
+        told = [f"TRL {installed} is one of the tested versions ({SUPPORTED.said()})"]
+        try:
+            check_device()
+        except InputError as error:
+            told.append(str(error))
+        return told
     first = (
         f"TRL {installed} is not one of the tested versions ({SUPPORTED.said()}): the weights below are its "
         "evidence"
