@@ -9,7 +9,6 @@ from maspo.lab.run.share import card, check_hub, push
 from maspo.recipes import load_recipe, parse_recipe
 
 SUMMARY = {
-    "objective": "maspo(alpha=0.3)",
     "before": {"avg@8": 0.25, "intervals": {"avg@8": [0.2, 0.3]}, "problems": 5, "samples": 8},
     "after": {"avg@8": 0.5, "intervals": {"avg@8": [0.4, 0.6]}, "problems": 5, "samples": 8},
     "difference": {"avg@8": [0.25, 0.1, 0.4]},
@@ -23,7 +22,7 @@ def test_a_card_says_how_the_model_was_made_and_how_good_it_is():
     _, head, body = text.split("---\n", 2)
     assert yaml.safe_load(head)["base_model"] == "owner/base"
     assert "| avg@8 | 25.0% [20.0, 30.0] | 50.0% [40.0, 60.0] | +25 [+10, +40] |" in body
-    assert "maspo(alpha=0.3)" in body and "arXiv:2602.17550" in body
+    assert "MASPO()" in body and "arXiv:2602.17550" in body
     written = body.partition("```yaml\n")[2].partition("```")[0]
     assert parse_recipe(yaml.safe_load(written)) == recipe
     assert "not evaluated" in card(recipe, {**SUMMARY, "before": None})

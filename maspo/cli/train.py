@@ -27,6 +27,10 @@ from maspo.lab.run.folder import RunFolder
 if TYPE_CHECKING:
     from maspo.recipes.schema import Recipe
 
+GPUs = Annotated[
+    int | None,
+    typer.Option(help="Train on N GPUs of this machine, a process each; without it on one."),
+]
 WRITE_ERRORS = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -48,6 +52,7 @@ def train(
     ] = None,
     strict: Strict = False,
     engine: EngineName = DEFAULT_ENGINE,
+    gpus: GPUs = None,
     *,
     launch: Launch,
 ) -> None:
@@ -59,6 +64,12 @@ def train(
     chosen = load_recipe(recipe, set_ or [])
     launched = isinstance(trainer, LaunchedEngine)
     folder = RunFolder.choose(out, chosen.name) if launched else choose_folder(out, chosen.name)
+    if launched and gpus is not None:
+        raise InputError("--gpus is for --engine trl; with verl it is --gpus-per-node")
+    if not launched:
+        options = [word for item in set_ or [] for word in ("--set", item)]
+        options += ["--strict"] * strict
+        _on_gpus(gpus, ["train", recipe, *options, "--out", str(folder.path)])
     _introduce(chosen, folder, trainer, launch)
     if isinstance(trainer, LaunchedEngine):
         _launch(chosen, folder, trainer, launch, strict)
@@ -81,6 +92,7 @@ def resume(
         ),
     ] = None,
     strict: Strict = False,
+    gpus: GPUs = None,
 ) -> None:
     """Go on with an unfinished run, or train a finished one further; what changes is recorded."""
     from maspo.lab.run.extend import continuation
@@ -90,12 +102,21 @@ def resume(
     if os.environ.get("RANK", "0") != "0":
         console.quiet = True
     found = continuation(folder, trainer, set_ or [], rollouts)
+    options = [] if rollouts is None else ["--rollouts", rollouts]
+    options += [word for item in set_ or [] for word in ("--set", item)]
+    _on_gpus(gpus, ["resume", str(run), *options, *["--strict"] * strict])
     _introduce(found.recipe, folder, trainer, Launch())
     for sentence in found.news:
         say(f"change     {sentence}")
-    options = [] if rollouts is None else ["--rollouts", rollouts]
-    options += [word for item in set_ or [] for word in ("--set", item)]
     _train(found.recipe, folder, trainer, strict, resumed=options)
+
+
+def _on_gpus(gpus: int | None, words: list[str]) -> None:
+    from maspo.cli.gpus import become, settle_gpus
+
+    command = settle_gpus(gpus, words)
+    if command is not None:
+        become(command)
 
 
 def _introduce(recipe: Recipe, folder: RunFolder, engine: Engine, launch: Launch) -> None:

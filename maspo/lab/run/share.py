@@ -33,7 +33,7 @@ def card(recipe: Recipe, summary: Mapping[str, Any]) -> str:
         f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n",
         f"# {recipe.name}\n",
         f"{recipe.model.source}, trained on {recipe.data.source} for {recipe.training.rollouts} rollouts by "
-        f"reinforcement learning with verifiable rewards: {summary['objective']}, with maspo "
+        f"reinforcement learning with verifiable rewards: {recipe.make_objective()}, with maspo "
         f"{maspo.__version__}.\n",
         *_results(summary),
         f"## Recipe\n\n```yaml\n{dump_recipe(recipe)}```\n",
