@@ -97,11 +97,6 @@ def empty(folder):
     (folder.path / "unfinished.json").unlink()
 
 
-def of_a_command(folder):
-    (folder.path / "unfinished.json").unlink()
-    (folder.path / "command.sh").touch()
-
-
 @pytest.mark.parametrize(
     ("prepare", "settings", "rollouts", "said"),
     [
@@ -116,7 +111,6 @@ def of_a_command(folder):
         (drop_checkpoints, (), "+5", "left no checkpoint to go on from"),
         (keep_the_best, (), "+5", "keeps the best model"),
         (empty, (), None, "holds no run to go on with"),
-        (of_a_command, (), None, "another command carries out"),
     ],
 )
 def test_everything_else_is_one_sentence_and_nothing_is_written(

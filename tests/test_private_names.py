@@ -60,7 +60,7 @@ def of_generation():
     return found
 
 
-INSIDE = ("verl", "math_verify", "latex2sympy2_extended")
+INSIDE = ("verl", "ray", "math_verify", "latex2sympy2_extended")
 """Packages of which we take more than their top level has."""
 
 

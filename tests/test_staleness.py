@@ -15,7 +15,8 @@ from maspo.engines.trl import MASPOConfig, MASPOTrainer
 from maspo.engines.trl.adapters import check_model, peft_config
 from maspo.engines.trl.past import PastPolicies, check_budget
 from maspo.engines.trl.translate import trl_config
-from maspo.engines.verl.translate import Cluster, overrides
+from maspo.engines.verl.cluster import Cluster
+from maspo.engines.verl.translate import overrides
 from maspo.errors import InputError
 from maspo.models import load_model
 from maspo.objectives import make_objective

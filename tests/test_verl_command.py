@@ -29,16 +29,16 @@ def test_a_dry_run_prints_the_whole_command_and_writes_nothing(tmp_path):
     out = tmp_path / "run"
     code, shown, errors = maspo(
         "train", "dapo-math-r1-qwen-14b", "--engine", "verl", "--nodes", "2", "--gpus-per-node", "8",
-        "--dry-run", "--out", str(out), "--submit", "http://127.0.0.1:8265",
+        "--dry-run", "--out", str(out), "--submit", "http://127.0.0.1:1",
     )  # fmt: skip
     assert code == 0, errors
-    assert (
-        "ray job submit --address=http://127.0.0.1:8265 -- python3 -m verl.trainer.main_ppo"
-        in shown
-    )
+    assert "\npython3 -m verl.trainer.main_ppo" in shown  # as the nodes call it
+    sent = f"ray job submit --address=http://127.0.0.1:1 -- bash {out}/command.sh"
+    assert f"sent by    {sent}" in shown
     assert "actor_rollout_ref.actor.ppo_mini_batch_size=32" in shown
     assert "trainer.nnodes=2" in shown and f"data.train_files={out}/data/train.parquet" in shown
     assert "checked by verl; it would train MASPO()" in shown
+    assert "not here   no cluster of Ray's answers at http://127.0.0.1:1" in shown
     assert not out.exists()
 
 

@@ -3,7 +3,9 @@
 The first part needs no verl. The second composes verl's own configuration where verl is installed.
 """
 
+import dataclasses
 import json
+import shlex
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -16,10 +18,13 @@ import yaml
 from maspo import InputError
 from maspo.data import Problem
 from maspo.engines.verl import SUPPORTED
+from maspo.engines.verl.cluster import Cluster
 from maspo.engines.verl.export import verl_rows, write_parquet, write_problems
-from maspo.engines.verl.launch import command, printed
+from maspo.engines.verl.grammar import hydra
+from maspo.engines.verl.launch import check_files, command, printed, submission
+from maspo.engines.verl.ray_cluster import check_submission
 from maspo.engines.verl.reward import compute_score
-from maspo.engines.verl.translate import Cluster, hydra, overrides
+from maspo.engines.verl.translate import overrides
 from maspo.recipes import load_recipe, shipped_recipes
 
 FOLDER = Path("/run")
@@ -81,7 +86,7 @@ def test_every_field_of_a_recipe_changes_the_command_or_is_known_not_to():
         "training.save_every": "3", "training.keep": "3",
         "evaluation.samples": "3", "evaluation.temperature": "0.5",
         "evaluation.top_p": "0.5", "evaluation.every": "3", "reward.time_limit": "9", "reward.workers": "9",
-        "reward.verifier": "math-verify",
+        "reward.verifier": "math-verify", "training.coupling": "micro_batch",
         "reward.functions": "[{source: mine.py:f}]",
         "verl": "{trainer.balance_batch: false}", "tracker": "wandb",
     }  # fmt: skip
@@ -142,18 +147,52 @@ def test_every_field_of_a_recipe_changes_the_command_or_is_known_not_to():
         (["model.lora={dropout: 0.1}"], {}, "no dropout"),
         (["model.lora={rank: 4}"], {"backend": "megatron"}, "adapters with megatron"),
         (["training.precision=float32"], {"backend": "megatron"}, "megatron computes in bfloat16"),
-        (["objective={name: aspo}"], {}, "needs entropies, which verl does not hand"),
+        (["objective={name: real}"], {}, "needs groups, which verl does not hand"),
         (["objective={name: clip_cov}"], {"gpus_per_node": 1, "backend": "fsdp"}, None),
         (
             ["objective={name: clip_cov}", "training.micro_batch=32"],
             {},
-            "verl would hand it 32 at a",
+            "verl would hand it 32 at a time; use one micro-batch per update, or say .*coupling=micro",
         ),
-        (["verl.data.train_batch_size=9"], {}, "verl.data.train_batch_size is decided by"),
+        (
+            ["objective={name: bapo}", f"verl.{ACTOR}.use_dynamic_bsz=true"],
+            {},
+            "verl would hand it micro-batches by their tokens",
+        ),
+        (
+            ["verl.data.train_batch_size=9"],
+            {},
+            r"verl.data.train_batch_size is decided by rollout.prompts",
+        ),
         (
             [f"verl.{ACTOR}.policy_loss.objective.alpha=0.5"],
             {},
-            "is decided by the rest of the recipe",
+            "is decided by objective; set that",
+        ),
+        (["verl.~trainer.save_freq=3"], {}, "is decided by training.save_every"),
+        (
+            ["verl.trainer.test_freq=9", "evaluation.every=3"],
+            {},
+            "verl.trainer.test_freq is decided by evaluation.every",
+        ),
+        (["verl.trainer.default_local_dir=/x"], {}, "default_local_dir is decided by --out"),
+        (["verl.data.prompt_key=question"], {}, "prompt_key is decided by data.source"),
+        (["verl.model_engine=megatron"], {}, "model_engine is decided by --backend"),
+        (["model.source='/x/${HOME}'"], {}, r"verl would expand the \$\{...\} in '/x/\$\{HOME\}'"),
+        (
+            ["verl.actor_rollout_ref.rollout.tensor_model_parallel_size=3"],
+            {"gpus_per_node": 4},
+            "4 GPUs cannot be divided into groups of 3: see actor_rollout_ref.rollout.tensor",
+        ),
+        (
+            [f"verl.{ACTOR}.fsdp_config.ulysses_sequence_parallel_size=0"],
+            {},
+            "ulysses_sequence_parallel_size must be a positive whole number, not 0",
+        ),
+        (
+            [f"verl.{ACTOR}.fsdp_config.ulysses_sequence_parallel_size=two"],
+            {},
+            "must be a positive whole number, not 'two'",
         ),
         (
             [f"verl.{ACTOR}.fsdp_config.ulysses_sequence_parallel_size=3"],
@@ -179,9 +218,100 @@ def test_settings_of_verl_pass_through_and_may_replace_what_is_only_suggested():
         "training.warmup_steps=8",
     )
     assert found[f"{ACTOR}.entropy_coeff"] == "0.001"
-    assert found["trainer.logger"] == "[console,wandb]"
+    assert found["trainer.logger"] == "[console,wandb,file]"  # the last for the folder of the run
     assert found[f"{ACTOR}.optim.lr_warmup_steps"] == "2"  # verl counts rollouts
     assert found[f"{ACTOR}.optim.lr_scheduler_type"] == "constant"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected", "absent"),
+    [
+        (
+            ["verl.trainer.test_freq=5", "verl.trainer.val_before_train=false"],
+            {"trainer.test_freq": "5", "trainer.val_before_train": "false"},
+            (),
+        ),
+        (["evaluation.every=7"], {"trainer.test_freq": "7"}, ()),
+        (
+            [
+                "verl.data.train_files=[/a.parquet,/b.parquet]",
+                "verl.data.val_files=/c.parquet",
+                "verl.data.prompt_key=question",
+            ],
+            {"data.train_files": "[/a.parquet,/b.parquet]", "data.val_files": "/c.parquet"}
+            | {"data.prompt_key": "question"},
+            (),
+        ),
+        (
+            ["verl.reward.custom_reward_function.path=/mine.py"],
+            {"reward.custom_reward_function.path": "/mine.py"},
+            ("+reward.custom_reward_function.reward_kwargs",),
+        ),
+        (
+            ["verl.reward.reward_manager.name=dapo"],
+            {"reward.reward_manager.name": "dapo"},
+            ("reward.reward_manager.source", "reward.reward_manager.module.path"),
+        ),
+        ([f"verl.{ACTOR}.ppo_epochs=2"], {f"{ACTOR}.ppo_epochs": "2"}, ()),
+        (
+            [f"verl.{ACTOR}.loss_agg_mode=token-sum"],
+            {
+                f"{ACTOR}.loss_agg_mode": "token-sum",
+                f"+{ACTOR}.policy_loss.reduction": "token-sum",
+            },
+            (),
+        ),
+        (
+            ["training.kl=0.1", f"verl.{ACTOR}.kl_loss_type=mse"],
+            {f"{ACTOR}.kl_loss_type": "mse", f"{ACTOR}.kl_loss_coef": "0.1"},
+            (),
+        ),
+        (
+            ["verl.algorithm.use_kl_in_reward=true"],
+            {"algorithm.use_kl_in_reward": "true"},
+            (),
+        ),
+        (
+            ["verl.algorithm.adv_estimator=gae"],
+            {"algorithm.adv_estimator": "gae"},
+            (f"+{ACTOR}.policy_loss.advantages", "algorithm.norm_adv_by_std_in_grpo"),
+        ),
+        (
+            [f"verl.{ACTOR}.use_dynamic_bsz=true", "training.micro_batch=3", "rollout.samples=3"],
+            {f"{ACTOR}.use_dynamic_bsz": "true"},
+            (f"{ACTOR}.ppo_micro_batch_size_per_gpu",),
+        ),
+        (["training.save_every=null"], {"trainer.save_freq": "80"}, ()),  # at the end, as TRL does
+        (
+            ["verl.actor_rollout_ref.rollout.name=mine"],
+            {"actor_rollout_ref.rollout.name": "mine"},
+            (),
+        ),
+        (["verl={+a: {}}"], {"+a": "{}"}, ()),
+        (
+            ["objective=entropy_advantage"],
+            {f"{ACTOR}.calculate_entropy": "true"},
+            (),
+        ),
+    ],
+)
+def test_what_no_key_of_a_recipe_leads_to_is_verls_to_set(changes, expected, absent):
+    found = translated("quickstart", "training.rollouts=80", *changes)
+    assert {key: found[key] for key in expected} == expected
+    assert not set(absent) & set(found)
+
+
+def test_objectives_that_couple_the_batch_on_many_gpus():
+    """All processes' micro-batches count together: one each is the whole update."""
+    changes = ["objective=bapo", "rollout.prompts=32", "rollout.samples=8"]
+    changes += ["training.updates_per_rollout=4"]  # 64 completions an update
+    assert translated("quickstart", *changes, "training.micro_batch=16", gpus_per_node=4)
+    parts = [*changes, "training.micro_batch=8"]
+    with pytest.raises(InputError, match="hand it 32 at a time"):
+        translated("quickstart", *parts, gpus_per_node=4)
+    key = f"+{ACTOR}.policy_loss.coupling"
+    found = translated("quickstart", *parts, "training.coupling=micro_batch", gpus_per_node=4)
+    assert found[key] == "micro_batch"
 
 
 def test_model_parallel_processes_share_a_micro_batch():
@@ -201,9 +331,34 @@ def test_commands_can_be_pasted():
 
 
 def test_a_job_for_a_running_cluster():
-    words = command(["a=1"], submit="http://127.0.0.1:8265")
+    assert command(["a=1"], elsewhere=True) == ["python3", "-m", "verl.trainer.main_ppo", "a=1"]
+    words = submission("http://127.0.0.1:8265", Path("/runs/x y"))
     assert words[:4] == ["ray", "job", "submit", "--address=http://127.0.0.1:8265"]
-    assert words[4:] == ["--", "python3", "-m", "verl.trainer.main_ppo", "a=1"]
+    assert words[4:] == ["--", "bash", "/runs/x y/command.sh"]
+    for join in (
+        shlex.join,
+        subprocess.list2cmdline,
+    ):  # as new and old versions of Ray hand them on
+        echo = f"printf '%s\\n' {join(words[5:])}"
+        shown = subprocess.run(["sh", "-c", echo], capture_output=True, text=True, check=True)
+        assert shown.stdout.splitlines() == ["bash", "/runs/x y/command.sh"]
+
+
+@pytest.mark.parametrize(
+    ("address", "folder", "message"),
+    [
+        ("ray://head:10001", "/run", "dashboard, as http://HOST:8265, not ray://head:10001"),
+        ("http://127.0.0.1:8265", "/run$HOME", r"--out must do without '\$' for --submit"),
+        (
+            "http://127.0.0.1:1",
+            "/run",
+            "no cluster of Ray's answers at http://127.0.0.1:1: .*refused",
+        ),
+    ],
+)
+def test_a_job_that_could_not_be_sent_is_one_sentence(address, folder, message):
+    with pytest.raises(InputError, match=message):
+        check_submission(address, Path(folder))
 
 
 def test_the_reward_judges_one_response_with_the_same_keys_for_each():
@@ -252,8 +407,21 @@ def test_rows_in_verls_schema(tmp_path):
         gold = row["reward_model"]["ground_truth"]
         found = compute_score("x", r"\boxed{9.80}", gold, row["extra_info"], workers=1)
         assert found["score"] == paid
-    with pytest.raises(InputError, match="exists already"):
-        write_parquet([], tmp_path / "x" / "train.parquet")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "data.source=/nowhere/a.jsonl",
+        "evaluation.data.source=/nowhere/a.jsonl",
+        "verl.data.train_files=[/nowhere/a.jsonl]",
+        "verl.data.val_files=/nowhere/a.jsonl",
+    ],
+)
+def test_files_of_problems_that_are_not_there(setting):
+    own = ["evaluation=null"] if setting.startswith("data.") else []
+    with pytest.raises(InputError, match=r"there is no file /nowhere/a\.jsonl"):
+        check_files(load_recipe("quickstart", [*own, setting]))
 
 
 def test_data_of_a_recipe(tmp_path):
@@ -261,6 +429,11 @@ def test_data_of_a_recipe(tmp_path):
     recipe = load_recipe("quickstart", ["data.limit=40", "evaluation.data.limit=7"])
     written = write_problems(recipe, tmp_path)
     assert written == {tmp_path / "train.parquet": 40, tmp_path / "test.parquet": 7}
+    (tmp_path / "train.parquet").unlink()
+    with pytest.raises(InputError, match=r"test.parquet exists already"):
+        write_problems(recipe, tmp_path)
+    assert not (tmp_path / "train.parquet").exists()  # nothing is written before it is known
+    assert len(write_problems(recipe, tmp_path, anew=True)) == 2
     with pytest.raises(InputError, match="takes 32 prompts, but there are only 8 problems"):
         write_problems(load_recipe("quickstart", ["data.limit=8"]), tmp_path / "other")
 
@@ -280,7 +453,8 @@ def test_a_prompt_that_ends_with_the_assistant_is_refused_before_a_file_is_writt
 
 
 @pytest.mark.parametrize(
-    ("installed", "message"), [("0.7.0", "verl 0.7.0 is installed, but"), ("0.10.0", "verl==0.9.1")]
+    ("installed", "message"),
+    [("0.7.0", "verl 0.7.0 is installed, but"), ("0.10.0", "verl>=0.9.0,<=0.9.1")],
 )
 def test_untested_versions_are_refused(installed, message):
     with pytest.raises(InputError, match=message):
@@ -365,6 +539,16 @@ def test_values_survive_hydras_grammar(value):
         ([f"{ACTOR}.clip_ratio_high=0.28"], "actor.clip_ratio_high belongs to verl's own"),
         ([f"{ACTOR}.ppo_mini_batch_size=4096"], "must be >="),
         (["trainer.use_v1=False"], "verl's old trainer"),
+        (["trainer.v1.trainer_mode=separate_async"], "separate_async was never run with our losses"),
+        (
+            ["algorithm.rollout_correction.rollout_is=tokn"],
+            "unknown algorithm.rollout_correction.rollout_is 'tokn'; did you mean 'token'",
+        ),
+        (
+            ["algorithm.adv_estimator=grop", f"{ACTOR}.policy_loss.advantages=null"],
+            "unknown algorithm.adv_estimator 'grop'; did you mean 'grpo'",
+        ),
+        ([f"+{ACTOR}.policy_loss.coupling=rank"], "unknown policy_loss.coupling 'rank'"),
         (
             [f"{ACTOR}.policy_loss._target_=verl.workers.config.PolicyLossConfig",
              *(f"~{ACTOR}.policy_loss.{key}" for key in ("objective", "advantages", "reduction"))],
@@ -387,29 +571,34 @@ def test_what_verl_would_stumble_over_is_said_before_ray(settings, message):
 
 
 @needs_verl
-def test_the_command_of_the_authors_release_needs_few_changes():
-    """Their eight lines with a + each, and one line more."""
+def test_the_command_of_the_authors_release_needs_two_words_more():
+    """As the document shows it, every line of theirs as it is."""
     import maspo
     from maspo.engines.verl.compose import checked_objective, compose_config
 
-    theirs = {
-        "ratio_mode": "maspo", "maspo_sigma_base": 1.0, "maspo_alpha": 0.5, "maspo_beta_pos": 0.03,
-        "maspo_beta_neg": 0.03, "maspo_sigma_high": 10.0, "maspo_adv_low": 0.1, "maspo_adv_high": 10.0,
-    }  # fmt: skip
-    config = compose_config(
-        [
-            "algorithm.adv_estimator=grpo",
-            "data.train_batch_size=1024",
-            f"{ACTOR}.ppo_mini_batch_size=256",
-            f"{ACTOR}.ppo_micro_batch_size_per_gpu=8",
-            "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=8",
-            "actor_rollout_ref.rollout.name=vllm",
-            "actor_rollout_ref.rollout.n=5",
-            f"{ACTOR}.policy_loss._target_=maspo.engines.verl.settings.MASPOPolicyLossConfig",
-            *(f"+{ACTOR}.policy_loss.ratio_clip.{key}={value}" for key, value in theirs.items()),
-        ]
-    )
-    assert checked_objective(config) == maspo.MASPO(alpha=0.5)
+    text = (Path(__file__).parents[1] / "docs" / "from-one-machine-to-many.md").read_text("utf-8")
+    shown = text.split("### The command of the authors' release")[1].split("python3 -m")[1]
+    words = shlex.split(shown.split("\n\n")[0].replace("\\\n", " "))
+    assert words[0] == "verl.trainer.main_ppo" and len(words) == 18
+    changed = [word.replace("maspo_alpha=0.3", "maspo_alpha=0.5") for word in words[1:]]
+    assert checked_objective(compose_config(changed)) == maspo.MASPO(alpha=0.5)
+    assert checked_objective(compose_config(words[1:])) == maspo.MASPO(alpha=0.3)
+    bare = [word for word in words[3:] if "ratio_clip" not in word]
+    target = f"{ACTOR}.policy_loss._target_=maspo.engines.verl.settings.MASPOPolicyLossConfig"
+    theirs = [f"+{word}" for word in words[3:] if "ratio_clip" in word]
+    assert len(theirs) == 5
+    config = compose_config([*bare, target, *theirs])
+    assert checked_objective(config) == maspo.MASPO(alpha=0.3)
+
+
+def test_the_defaults_under_the_names_of_the_release_are_those_of_maspo():
+    import maspo
+
+    place = Path(maspo.__file__).parent / "engines" / "verl" / "config" / "maspo" / "release.yaml"
+    known = yaml.safe_load(place.read_text("utf-8"))["ratio_clip"]
+    assert known.pop("ratio_mode") == "maspo"
+    assert known == {f"maspo_{key}": value for key, value in dataclasses.asdict(maspo.MASPO()).items()
+                     if f"maspo_{key}" in known}  # fmt: skip
 
 
 @needs_verl

@@ -61,7 +61,7 @@ def _sentence(error: Exception) -> tuple[str, int] | None:
     if isinstance(error, ModuleNotFoundError):
         library = (error.name or "").partition(".")[0]
         if library in EXTRAS:
-            return f"{library} is missing; run: pip install 'maspo[{EXTRAS[library]}]'", INPUT
+            return f"{library} is missing; run: pip install {_extra_of(library)}", INPUT
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         what = " ".join(str(error).split()).partition(". ")[0] or "out of memory"
         return (
@@ -70,6 +70,14 @@ def _sentence(error: Exception) -> tuple[str, int] | None:
             FAILED,
         )
     return None
+
+
+def _extra_of(library: str) -> str:
+    """Return what pip is given: the extra, or the library alone where the extra would spoil verl's place."""
+    from maspo.engines.supported import is_installed
+
+    extra = EXTRAS[library]
+    return library if extra == "trl" and is_installed("verl") else f"'maspo[{extra}]'"
 
 
 def _end(error: BaseException, text: str, code: int) -> None:

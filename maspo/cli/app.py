@@ -15,7 +15,7 @@ from maspo.cli.replay import replay
 from maspo.cli.report import report
 from maspo.cli.sample import sample
 from maspo.cli.terminal import console, verbose
-from maspo.cli.train import resume, train
+from maspo.cli.train import export, resume, train
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -52,7 +52,9 @@ def options(
 
 
 PANELS = {
-    "Train": {"train": train, "resume": resume, "plan": plan, "doctor": doctor},
+    "Train": {
+        "train": train, "resume": resume, "export": export, "plan": plan, "doctor": doctor,
+    },
     "Evaluate": {"eval": evaluate.evaluate, "score": evaluate.score},
     "Compare": {
         "compare": compare.compare, "ablate": compare.ablate, "report": report, "replay": replay,

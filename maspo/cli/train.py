@@ -23,6 +23,7 @@ from maspo.engines.engine import (
 )
 from maspo.errors import InputError, RunError
 from maspo.lab.run.folder import RunFolder
+from maspo.lab.run.stopping import Stopped
 
 if TYPE_CHECKING:
     from maspo.recipes.schema import Recipe
@@ -63,7 +64,7 @@ def train(
     launch.check(trainer)
     chosen = load_recipe(recipe, set_ or [])
     launched = isinstance(trainer, LaunchedEngine)
-    folder = RunFolder.choose(out, chosen.name) if launched else choose_folder(out, chosen.name)
+    folder = choose_folder(out, chosen.name)
     if launched and gpus is not None:
         raise InputError("--gpus is for --engine trl; with verl it is --gpus-per-node")
     if not launched:
@@ -96,19 +97,41 @@ def resume(
 ) -> None:
     """Go on with an unfinished run, or train a finished one further; what changes is recorded."""
     from maspo.lab.run.extend import continuation
+    from maspo.lab.run.launched import launched_with
 
-    trainer, folder = engine_named(DEFAULT_ENGINE), RunFolder(run)
-    assert isinstance(trainer, InProcessEngine)
+    folder = RunFolder(run)
+    trainer, launch = launched_with(folder) or (engine_named(DEFAULT_ENGINE), Launch())
+    assert isinstance(trainer, InProcessEngine | LaunchedEngine)
     if os.environ.get("RANK", "0") != "0":
         console.quiet = True
     found = continuation(folder, trainer, set_ or [], rollouts)
+    launched = isinstance(trainer, LaunchedEngine)
+    if launched and gpus is not None:
+        raise InputError("--gpus is for a run of --engine trl")
     options = [] if rollouts is None else ["--rollouts", rollouts]
     options += [word for item in set_ or [] for word in ("--set", item)]
-    _on_gpus(gpus, ["resume", str(run), *options, *["--strict"] * strict])
-    _introduce(found.recipe, folder, trainer, Launch())
+    if not launched:
+        _on_gpus(gpus, ["resume", str(run), *options, *["--strict"] * strict])
+    _introduce(found.recipe, folder, trainer, launch)
     for sentence in found.news:
         say(f"change     {sentence}")
-    _train(found.recipe, folder, trainer, strict, resumed=options)
+    if isinstance(trainer, LaunchedEngine):
+        _launch(found.recipe, folder, trainer, launch, strict, resumed=True)
+    else:
+        _train(found.recipe, folder, trainer, strict, resumed=options)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a run of `maspo train --engine verl`.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the model; without it RUN/model.")
+    ] = None,
+) -> None:
+    """Write the newest checkpoint of a run, finished or not, as a model that `maspo eval` takes."""
+    from maspo.lab.run.export import export_model
+
+    place, rollouts = export_model(RunFolder(run), out)
+    say(f"the model after {rollouts} rollouts is in {place}")
 
 
 def _on_gpus(gpus: int | None, words: list[str]) -> None:
@@ -138,12 +161,26 @@ def _introduce(recipe: Recipe, folder: RunFolder, engine: Engine, launch: Launch
 
 
 def _launch(
-    recipe: Recipe, folder: RunFolder, engine: LaunchedEngine, launch: Launch, strict: bool
+    recipe: Recipe,
+    folder: RunFolder,
+    engine: LaunchedEngine,
+    launch: Launch,
+    strict: bool,
+    *,
+    resumed: bool = False,
 ) -> None:
     from maspo.lab.console import Screen
     from maspo.lab.run.launched import launch_recipe
 
-    launch_recipe(recipe, folder, Screen(console), engine, launch, strict=strict)
+    screen = Screen(console)
+    try:
+        launch_recipe(recipe, folder, screen, engine, launch, strict=strict, resumed=resumed)
+    except Stopped as stopped:
+        on = "; the job goes on, see `ray job list`" if launch.submit else ""
+        say(f"{stopped.sentence}{on}; {_way_on(folder)}")
+        raise
+    if not launch.dry_run:
+        say(f"\nrun folder {folder.path}, report {folder.path / 'report.html'}")
 
 
 def _train(
@@ -159,7 +196,6 @@ def _train(
     quiet()
     from maspo.lab.console import Screen
     from maspo.lab.run.run import run_recipe
-    from maspo.lab.run.stopping import Stopped
 
     screen = Screen(console)
     try:

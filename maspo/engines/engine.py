@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from maspo.engines.moment import Look
     from maspo.recipes.schema import Recipe
     from maspo.rewards import RewardSet
+    from maspo.sampling import Sample
     from maspo.sampling.processes import Processes
 
 Sink = Callable[[dict[str, Any]], None]
@@ -52,6 +53,11 @@ class Launch:
     def given(self) -> dict[str, Any]:
         """Return the fields that were set."""
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name)}
+
+    def shape(self) -> dict[str, Any]:
+        """Return the fields that a run must go on with once it has begun."""
+        kept = ("nodes", "gpus_per_node", "backend")
+        return {name: value for name, value in self.given().items() if name in kept}
 
     def words(self) -> list[str]:
         """Write them as options of the command line."""
@@ -193,16 +199,46 @@ class InProcessEngine(Engine, Protocol):
 class LaunchedEngine(Engine, Protocol):
     """An engine that runs a whole recipe, evaluations included, in processes of its own."""
 
+    may_change: frozenset[str]
+    """Settings of its section of a recipe that leave results alone: a run goes on with other values."""
+
     def command(self, recipe: Recipe, launch: Launch, folder: Path) -> list[str]:
-        """Return the command that carries out the recipe; pure."""
+        """Return the command that carries out the recipe; pure.
+
+        Run again, it goes on from the newest checkpoint in `folder`, that of the run.
+        """
         ...
 
     def printed(self, words: Sequence[str]) -> str:
         """Write the command as one can paste it into a shell."""
         ...
 
+    def submission(self, launch: Launch, folder: Path) -> list[str] | None:
+        """Return the command that has a cluster carry out `command.sh` of the folder; None: run it here."""
+        ...
+
+    def obstacles(self, recipe: Recipe, launch: Launch, folder: Path) -> list[str]:
+        """Say, a sentence for each, why the recipe could not be carried out from here."""
+        ...
+
     def provide(self, recipe: Recipe, launch: Launch, folder: Path) -> None:
-        """Check the devices and write what the command reads into the folder of the run."""
+        """Write what the command reads into the folder of the run, or write it again."""
+        ...
+
+    def metrics(self, recipe: Recipe, folder: Path) -> list[dict[str, Any]]:
+        """Read what it has logged since it last started, in lines as a `Sink` takes them."""
+        ...
+
+    def validations(self, recipe: Recipe, folder: Path) -> dict[int, list[Sample]]:
+        """Read the samples of its evaluations, by the rollouts before each."""
+        ...
+
+    def latest(self, folder: Path) -> tuple[Path | None, int]:
+        """Return the newest whole checkpoint of `folder` and the rollouts before it; None and 0 without."""
+        ...
+
+    def export(self, checkpoint: Path, target: Path) -> None:
+        """Write the model of a checkpoint into an empty folder, in Hugging Face format."""
         ...
 
 

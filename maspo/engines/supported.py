@@ -26,6 +26,8 @@ class Supported:
     tested: tuple[str, ...] = ()
     """Where the window is open above: its versions that the tests ran on. Others have to show at start that
     they do what is needed."""
+    apart_from: str = ""
+    """A package beside which it cannot be installed, if there is one."""
 
     def check(self, installed: str | None = None) -> None:
         """Raise InputError where the framework is missing, or `installed` lies outside the window."""
@@ -43,9 +45,7 @@ class Supported:
         try:
             return version(self.package)
         except PackageNotFoundError:
-            raise InputError(
-                f"{self.title} is not installed; run: pip install 'maspo[{self.package}]'"
-            ) from None
+            raise InputError(f"{self.title} is not installed{self._way_in()}") from None
 
     def said(self) -> str:
         """Name the tested versions."""
@@ -55,6 +55,25 @@ class Supported:
         """Return the command that installs the newest tested version."""
         wanted = f"=={self.tested[-1]}" if self.tested else self.window
         return f"pip install '{self.package}{wanted}'"
+
+    def _way_in(self) -> str:
+        """Say how it is installed where it is not."""
+        line = f"pip install 'maspo[{self.package}]'"
+        if not self.apart_from or not is_installed(self.apart_from):
+            return f"; run: {line}"
+        return (
+            f" in this environment, which is that of {self.apart_from}, and the two ask for different "
+            f"packages: take --engine {self.apart_from}, or another environment for {line}"
+        )
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package is installed, which is not imported for it."""
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def default_of(settings: type, name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +64,12 @@ def save_adapter(model: Any, base: str, folder: Path) -> None:
     config.base_model_name_or_path, config.inference_mode = base, True
     config.save_pretrained(str(folder))
     save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+
+
+def merge_adapter(folder: Path, adapter: Path) -> None:
+    """Merge the adapter in the folder `adapter` into the model in `folder`, which is written anew."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+    merged(model, str(folder), str(adapter)).save_pretrained(folder)
+    shutil.rmtree(adapter)

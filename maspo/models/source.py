@@ -47,6 +47,14 @@ def locate(source: str) -> ModelPlace:
     return place if config is None else _base_of(source, place.path, config)
 
 
+def _check_no_run(folder: Path) -> None:
+    """Raise InputError for the folder of a run, which holds its model one folder further."""
+    if (folder / "recipe.yaml").is_file() and not (folder / "config.json").exists():
+        model = folder / "model"
+        cure = f"take {model}" if model.is_dir() else f"write its model by `maspo export {folder}`"
+        raise InputError(f"{folder} is the folder of a training run; {cure}")
+
+
 def _named(source: str) -> ModelPlace:
     if source == "embedded":
         return ModelPlace(path=str(EMBEDDED))
@@ -56,6 +64,7 @@ def _named(source: str) -> ModelPlace:
             raise InputError(f"there is no GGUF file {source}")
         return ModelPlace(path=str(path.parent), extra={"gguf_file": path.name})
     if path.is_dir():
+        _check_no_run(path)
         return ModelPlace(path=str(path))
     if source.startswith((".", "/", "~")) or source.count("/") != 1:
         raise InputError(

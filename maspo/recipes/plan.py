@@ -101,7 +101,7 @@ def recipe_warnings(recipe: Recipe) -> list[str]:
     objective = recipe.make_objective()
     found = objective.advice()
     partial = partial_batch(objective, recipe.training.micro_batch, recipe.completions_per_update)
-    if partial is not None:
+    if partial is not None and recipe.training.coupling is None:
         found.append(partial)
     stale = recipe.rollout.staleness and not recipe.rollout.correction
     if recipe.training.updates_per_rollout == 1 and not stale:

@@ -10,6 +10,7 @@ import types
 
 import ray._private.services
 import torch
+import torch.distributed.fsdp
 import verl.utils.distributed
 import verl.utils.import_utils
 import verl.workers.rollout.base as rollouts
@@ -26,6 +27,12 @@ class Module(types.ModuleType):
 
     def get_device_name(self, *_):
         return "CPU"
+
+    def get_rng_state(self, *_):
+        return torch.get_rng_state()
+
+    def set_rng_state(self, state, *_):
+        torch.set_rng_state(state)
 
     def __getattr__(self, name):
         if name.startswith(("max_memory", "memory", "empty_cache", "reset_peak", "ipc_collect")):
@@ -101,6 +108,13 @@ class PlatformCPU(PlatformBase):
         return None
 
 
+class Unpinned(torch.distributed.fsdp.CPUOffloadPolicy):
+    """Offloading, as verl asks of its reference model, without the pinned memory that needs a GPU."""
+
+    def __init__(self, pin_memory=True):
+        super().__init__(pin_memory=False)
+
+
 _start = verl.utils.distributed.initialize_global_process_group_ray
 
 
@@ -111,6 +125,7 @@ def start_with_gloo(timeout_second=None, backend=None):
 
 # With TRL 1.16 in the same environment verl would look there for a class that has gone.
 verl.utils.import_utils.is_trl_available = lambda: False
+torch.distributed.fsdp.CPUOffloadPolicy = Unpinned
 os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
 verl.utils.distributed.initialize_global_process_group_ray = start_with_gloo
 ray._private.services.is_localhost = lambda host: False  # Ray would leave 127.0.0.1 for the network

@@ -15,9 +15,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from maspo.engines.verl.cluster import Cluster
 from maspo.engines.verl.export import write_problems
 from maspo.engines.verl.launch import checked_overrides, command
-from maspo.engines.verl.translate import Cluster
 from maspo.recipes import load_recipe
 from verl_support.environment import ENVIRONMENT
 

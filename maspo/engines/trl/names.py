@@ -3,8 +3,9 @@
 from maspo.engines.supported import Supported
 
 SUPPORTED = Supported(
-    title="TRL", package="trl", window=">=1.14.1", tested=("1.14.1", "1.15.0", "1.16.0")
-)
+    title="TRL", package="trl", window=">=1.14.1", tested=("1.14.1", "1.15.0", "1.16.0"),
+    apart_from="verl",
+)  # fmt: skip
 """The versions that are taken; those that the tests did not run on give evidence, see `evidence.py`."""
 
 FIELDS = {

@@ -21,7 +21,13 @@ from maspo.engines.verl.limits import check_objective
 from maspo.engines.verl.loss import VerlLoss, check_loss_settings, check_method
 from maspo.engines.verl.names import estimator_settings
 from maspo.engines.verl.plugin import losses
-from maspo.errors import InputError
+from maspo.errors import InputError, unknown
+
+TRAINERS = ("sync",)
+"""The trainers of verl that were run with our losses."""
+
+ROLLOUT_WEIGHTS = ("token", "sequence")
+"""What verl weighs against the difference between sampler and trainer."""
 
 
 def compose_config(overrides: Sequence[str]) -> DictConfig:
@@ -60,14 +66,32 @@ def checked_objective(config: DictConfig) -> Objective:
         raise InputError(f"verl has no policy loss {mode!r}{hint}") from None
     if not isinstance(loss, VerlLoss):
         raise InputError(f"policy_loss.loss_mode={mode} is verl's own loss, not one of ours")
-    if not config.trainer.use_v1:
-        raise InputError("trainer.use_v1=False is verl's old trainer, which is not supported here")
+    check_trainer(config)
     check_loss_settings(actor, actor.loss_agg_mode)
     objective = loss.objective(actor)
     check_objective(objective)
     check_method(objective, actor, actor.loss_agg_mode)
     check_estimator(actor.policy_loss.get("advantages"), config)
     return objective
+
+
+def check_trainer(config: DictConfig) -> None:
+    """Raise InputError for what verl would only stumble over in a run, and for trainers we have not run."""
+    from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
+
+    if not config.trainer.use_v1:
+        raise InputError("trainer.use_v1=False is verl's old trainer, which is not supported here")
+    mode = config.trainer.v1.trainer_mode
+    if mode not in TRAINERS:
+        raise InputError(
+            f"trainer.v1.trainer_mode={mode} was never run with our losses; take {' or '.join(TRAINERS)}"
+        )
+    estimator = str(config.algorithm.adv_estimator)
+    if estimator not in ADV_ESTIMATOR_REGISTRY:
+        raise unknown("algorithm.adv_estimator", estimator, map(str, ADV_ESTIMATOR_REGISTRY))
+    weights = OmegaConf.select(config, "algorithm.rollout_correction.rollout_is")
+    if weights not in (None, *ROLLOUT_WEIGHTS):
+        raise unknown("algorithm.rollout_correction.rollout_is", str(weights), ROLLOUT_WEIGHTS)
 
 
 def check_estimator(said: str | None, config: DictConfig) -> None:
@@ -101,7 +125,7 @@ def _sentence(error: Exception, overrides: Sequence[str], base: DictConfig) -> I
     known = list(_keys(OmegaConf.to_container(base, resolve=False)))
     for text in overrides:
         key = text.partition("=")[0]
-        if not key.startswith(("+", "~")) and key not in known and key != "model_engine":
+        if not key.startswith(("+", "~", "hydra.", "model_engine")) and key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"to add it write +{key}"
             return InputError(f"verl's configuration has no {key}; {hint}")

@@ -14,30 +14,33 @@ from maspo.errors import InputError
 from maspo.recipes.schema import Recipe
 
 
-def write_problems(recipe: Recipe, folder: Path) -> dict[Path, int]:
+def write_problems(
+    recipe: Recipe, folder: Path, *, parts: Sequence[str] = ("train", "test"), anew: bool = False
+) -> dict[Path, int]:
     """Write train.parquet and test.parquet, the recipe's problems, and give the number in each.
 
-    Raises InputError, before it writes, where a rollout takes more problems than there are and for a
-    prompt that ends with the assistant's turn, and where either file exists.
+    Of the two only `parts`. Raises InputError, before it writes, where a rollout takes more problems than
+    there are, for a prompt that ends with the assistant's turn, and, unless `anew`, where a file exists.
     """
     training, held_out = recipe.problems()
     if recipe.evaluation is None:  # verl wants a file, though nothing is evaluated
-        parts, held_out = {"train": recipe.data, "test": recipe.data}, training[:1]
+        sections, held_out = {"train": recipe.data, "test": recipe.data}, training[:1]
     else:
-        parts = {"train": recipe.data, "test": recipe.evaluation.data}
+        sections = {"train": recipe.data, "test": recipe.evaluation.data}
     problems = {"train": training, "test": held_out}
-    found, asked = len(problems["train"]), recipe.rollout.prompts
-    if found < asked:
+    found, asked = len(training), recipe.rollout.prompts
+    if "train" in parts and found < asked:
         raise InputError(f"a rollout takes {asked} prompts, but there are only {found} problems")
-    for problem in (*training, *held_out):
-        check_last_turn(problem)
-    written = {}
-    for name, section in parts.items():
-        path = folder / f"{name}.parquet"
-        rows = verl_rows(problems[name], section.source, section.split or "train")
-        write_parquet(rows, path)
-        written[path] = len(rows)
-    return written
+    places = {part: folder / f"{part}.parquet" for part in parts}
+    for part, path in places.items():
+        for problem in problems[part]:
+            check_last_turn(problem)
+        if path.exists() and not anew:
+            raise InputError(f"{path} exists already; choose another place or remove it")
+    for part, path in places.items():
+        section = sections[part]
+        write_parquet(verl_rows(problems[part], section.source, section.split or "train"), path)
+    return {path: len(problems[part]) for part, path in places.items()}
 
 
 def verl_rows(problems: Sequence[Problem], source: str, split: str) -> list[dict[str, Any]]:
@@ -68,12 +71,10 @@ def _text(answer: Any) -> str:
 
 
 def write_parquet(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write rows to a new file; InputError where it exists."""
+    """Write rows to a file."""
     import pyarrow as pa
     from pyarrow import parquet
 
-    if path.exists():
-        raise InputError(f"{path} exists already; choose another place or remove it")
     text = pa.string()
     schema = pa.schema(
         {

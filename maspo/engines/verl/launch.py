@@ -6,25 +6,34 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import entry_points, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from maspo.data.sources import is_file
+from maspo.engines.verl.cluster import ROLLOUT, ROLLOUTS, Cluster
 from maspo.engines.verl.names import ENTRY_POINT, SUPPORTED
-from maspo.engines.verl.translate import Cluster, overrides, unused
+from maspo.engines.verl.sections import own_files
+from maspo.engines.verl.translate import extras, overrides, unused
 from maspo.errors import InputError
 from maspo.objectives.advice import INERT
 from maspo.recipes import Recipe
 
 MODULE = "verl.trainer.main_ppo"
+PLUGIN = "maspo.engines.verl.plugin"
+COMMAND = "command.sh"
+"""The file in the folder of a run that holds the command."""
 
 
-def command(settings: Sequence[str], submit: str | None = None) -> list[str]:
-    """Give the words of the command: verl here, or through `ray job submit` on the cluster at `submit`."""
-    if submit is None:
-        return [sys.executable, "-m", MODULE, *settings]
-    return ["ray", "job", "submit", f"--address={submit}", "--", "python3", "-m", MODULE, *settings]
+def command(settings: Sequence[str], *, elsewhere: bool = False) -> list[str]:
+    """Give the words of the command, with this Python, or with that of the machine it is sent to."""
+    return ["python3" if elsewhere else sys.executable, "-m", MODULE, *settings]
+
+
+def submission(address: str, folder: Path) -> list[str]:
+    """Give the words that have the cluster at `address` run the command in `folder`."""
+    return ["ray", "job", "submit", f"--address={address}", "--", "bash", str(folder / COMMAND)]
 
 
 def printed(words: Sequence[str]) -> str:
@@ -43,9 +52,11 @@ def checked_overrides(
     where no gate could act, and for settings that verl does not act on.
     """
     settings = overrides(recipe, cluster, folder)
+    check_files(recipe)
     SUPPORTED.check()
     check_entry_point()
     check_neighbours()
+    check_adapters(recipe, cluster)
     from maspo.engines.verl.compose import checked_objective, compose_config
 
     found = checked_objective(compose_config(settings))
@@ -61,16 +72,26 @@ def checked_overrides(
     return settings
 
 
+def check_files(recipe: Recipe) -> None:
+    """Raise InputError for a file of problems that is not there; those on a hub are not asked for."""
+    extra = dict(extras(recipe))
+    named = [path for kind in ("train", "val") for path in own_files(extra, f"data.{kind}_files")]
+    parts = [recipe.data, *([] if recipe.evaluation is None else [recipe.evaluation.data])]
+    named += [part.source for part in parts if is_file(part.source)]
+    for path in named:
+        if "://" not in path and not Path(path).exists():
+            raise InputError(f"there is no file {path}")
+
+
 def check_entry_point() -> None:
     """Raise InputError where verl's processes would not find our plug-in."""
-    module = "maspo.engines.verl.plugin"
     policy = os.environ.get("VERL_USE_EXTERNAL_PLUGINS", "auto").strip().lower()
     allowed = policy == "auto" or ENTRY_POINT in policy.split(",")
     by_entry_point = allowed and ENTRY_POINT in entry_points(group="verl.plugins").names
-    if not by_entry_point and module not in os.environ.get("VERL_USE_EXTERNAL_MODULES", ""):
+    if not by_entry_point and PLUGIN not in os.environ.get("VERL_USE_EXTERNAL_MODULES", ""):
         raise InputError(
             "verl's processes would not load our plug-in: install the package with pip and let "
-            f"VERL_USE_EXTERNAL_PLUGINS allow maspo, or set VERL_USE_EXTERNAL_MODULES={module}"
+            f"VERL_USE_EXTERNAL_PLUGINS allow maspo, or set VERL_USE_EXTERNAL_MODULES={PLUGIN}"
         )
 
 
@@ -88,20 +109,58 @@ def check_neighbours() -> None:
         )
 
 
-def check_devices(cluster: Cluster) -> None:
-    """Raise InputError where Ray would wait for ever for devices that this machine does not have.
+def check_adapters(recipe: Recipe, cluster: Cluster) -> None:
+    """Raise InputError where verl would ask a vLLM that is not there about the rank of an adapter."""
+    if (
+        recipe.model.lora is not None
+        and _sampler(recipe, cluster) == "vllm"
+        and not find_spec("vllm")
+    ):
+        raise InputError(
+            "verl asks vLLM which ranks of an adapter (model.lora) it takes, and vLLM is not installed here"
+        )
 
-    Only a run that starts Ray itself is judged: a cluster may have what this machine lacks.
+
+def _sampler(recipe: Recipe, cluster: Cluster) -> str:
+    return dict(extras(recipe)).get(f"{ROLLOUT}.name", cluster.rollout)
+
+
+def obstacles(recipe: Recipe, cluster: Cluster) -> Iterator[str]:
+    """Say what this machine lacks to carry out a recipe, a sentence for each.
+
+    A cluster that runs already may have the GPUs that this machine lacks; its processes have the
+    packages of this one.
     """
-    started = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
-    if os.environ.get("RAY_ADDRESS") or started.exists():
-        return
+    from maspo.engines.verl.ray_cluster import running_cluster
+
+    try:
+        if running_cluster() is None:
+            yield from _missing_devices(recipe, cluster)
+    except InputError as error:
+        yield str(error)
+    sampler = _sampler(recipe, cluster)
+    needed = [sampler] if sampler in ROLLOUTS else []
+    needed += ["megatron.core"] if cluster.backend == "megatron" else []
+    for name in needed:
+        if not _there(name):
+            yield f"{name} is not installed; docs/from-one-machine-to-many.md has the line that does it"
+
+
+def _there(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # the package above it
+        return False
+
+
+def _missing_devices(recipe: Recipe, cluster: Cluster) -> Iterator[str]:
+    """Say which devices Ray would wait for, for ever."""
     from verl.plugin.platform import get_platform
 
-    platform, asked = get_platform(), cluster.gpus_per_node
-    found = platform.device_count()
-    if cluster.nodes > 1 or found < asked:
-        raise InputError(
-            f"{cluster.nodes} x {asked} GPUs are asked for, this machine alone has {found}, and no cluster "
-            "of Ray's was found: start or name one (`ray start`, RAY_ADDRESS, --submit)"
+    promised = {key.lstrip("+"): value for key, value in extras(recipe)}
+    found = promised.get("ray_kwargs.ray_init.num_gpus", get_platform().device_count())
+    if cluster.nodes > 1 or found < cluster.gpus_per_node:
+        yield (
+            f"{cluster.nodes} x {cluster.gpus_per_node} GPUs are asked for, this machine alone has {found}, "
+            "and no cluster of Ray's was found: start or name one (`ray start`, RAY_ADDRESS, --submit)"
         )

@@ -17,6 +17,7 @@ from maspo.core.batch import MAX_LOG_RATIO, TokenBatch
 from maspo.core.diagnostics import Mean, mean_over
 from maspo.core.objective import Objective
 from maspo.engines.supported import default_of, refuse_owned
+from maspo.engines.verl.handover import handed_over
 from maspo.engines.verl.limits import check_coupling, check_objective
 from maspo.engines.verl.names import (
     OWNED_BY_THE_OBJECTIVE,
@@ -65,9 +66,12 @@ class VerlLoss:
         check_objective(objective)
         check_loss_settings(config, loss_agg_mode)
         check_method(objective, config, loss_agg_mode)
-        rows = len(log_prob)
-        check_coupling(objective, rows, config.global_batch_info.get("global_batch_size") or rows)
-        batch = TokenBatch.clean(log_prob, old_log_prob, advantages, response_mask)
+        self._check_coupling(objective, len(log_prob), config)
+        told = handed_over()
+        batch = TokenBatch.clean(
+            log_prob, old_log_prob, advantages, response_mask,
+            entropies=told.entropies, sum_over_processes=told.total,
+        )  # fmt: skip
         applied = apply_objective(objective, batch, rollout_is_weights)
         metrics = applied.metrics() | clip_metrics(applied)
         loss = agg_loss(
@@ -77,6 +81,11 @@ class VerlLoss:
             **config.global_batch_info,
         )
         return loss, pooled({f"actor/{name}": mean for name, mean in metrics.items()})
+
+    def _check_coupling(self, objective: Objective, rows: int, config: Any) -> None:
+        part = rows * config.global_batch_info.get("dp_size", 1)
+        whole = config.global_batch_info.get("global_batch_size") or part
+        check_coupling(objective, part, whole, config.policy_loss.get("coupling"))
 
     def objective(self, config: Any) -> Objective:
         """Give the objective with the hyperparameters of verl's actor settings."""
@@ -128,12 +137,14 @@ def check_loss_settings(config: Any, loss_agg_mode: str) -> None:
 
 
 def check_method(objective: Objective, config: Any, loss_agg_mode: str) -> None:
-    """Raise InputError where verl's defaults would make another method of the objective.
+    """Raise InputError where verl's defaults would make another method of the objective, or none.
 
     Its reduction is verl's to apply, and its advantages are computed where a loss cannot see them.
     """
     actor = "actor_rollout_ref.actor"
     loss = config.policy_loss
+    if "entropies" in objective.inputs and not (config.calculate_entropy or config.entropy_coeff):
+        raise InputError(f"{objective.title} needs entropies: set {actor}.calculate_entropy=True")
     own = objective.reduction
     untouched = loss_agg_mode == default_of(type(config), "loss_agg_mode")
     if untouched and own not in (None, loss_agg_mode) and loss.get("reduction") is None:

@@ -7,8 +7,8 @@ from typing import Any
 from maspo.engines.supported import Supported
 from maspo.errors import InputError, unknown
 
-SUPPORTED = Supported(title="verl", package="verl", window="==0.9.1")
-"""The version that all of this was tested with, and the only one."""
+SUPPORTED = Supported(title="verl", package="verl", window=">=0.9.0,<=0.9.1")
+"""The versions that all of this was tested with."""
 
 OWNED_BY_THE_OBJECTIVE = (
     "clip_ratio",
@@ -25,6 +25,30 @@ OWNED_BY_THE_OBJECTIVE = (
     "policy_loss.dro_beta",
 )
 """Settings of verl's own losses, under `actor`: with an objective in their place they would do nothing."""
+
+VERL_MAY_CHANGE = frozenset(
+    {
+        "trainer.logger",
+        "trainer.project_name",
+        "trainer.experiment_name",
+        *(
+            f"actor_rollout_ref.{key}"
+            for key in (
+                "actor.fsdp_config.param_offload",
+                "actor.fsdp_config.optimizer_offload",
+                "actor.ppo_max_token_len_per_gpu",
+                "ref.fsdp_config.param_offload",
+                "rollout.gpu_memory_utilization",
+                "rollout.log_prob_max_token_len_per_gpu",
+                "rollout.log_prob_micro_batch_size_per_gpu",
+                "rollout.max_num_batched_tokens",
+                "rollout.max_num_seqs",
+                "rollout.tensor_model_parallel_size",
+            )
+        ),
+    }
+)
+"""Settings that say where things lie and how much memory they take; after a crash one changes them."""
 
 SETTINGS = "maspo.engines.verl.settings.MASPOPolicyLossConfig"
 """The class that `actor.policy_loss._target_` names."""

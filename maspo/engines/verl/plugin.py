@@ -17,11 +17,15 @@ PREFIX = "maspo."
 
 
 def register() -> None:
-    """Enter every objective, and the advantage estimators that verl lacks, in verl's registries."""
+    """Enter every objective, and the advantage estimators that verl lacks, in verl's registries.
+
+    verl's `ppo_loss` also tells them what it knows, see `maspo.engines.verl.handover`.
+    """
     SUPPORTED.check()
     from verl.trainer.ppo.core_algos import POLICY_LOSS_REGISTRY, register_policy_loss
 
     from maspo.engines.verl.advantages import register_advantages
+    from maspo.engines.verl.handover import tell_losses
     from maspo.engines.verl.loss import VerlLoss
     from maspo.objectives import OBJECTIVES
 
@@ -31,6 +35,7 @@ def register() -> None:
         if name not in POLICY_LOSS_REGISTRY:
             register_policy_loss(name)(loss)
     register_advantages()
+    tell_losses()
 
 
 def losses() -> dict[str, str]:

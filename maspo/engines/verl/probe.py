@@ -19,11 +19,12 @@ from verl.workers.utils.losses import ppo_loss
 
 from maspo.core.objective import Objective
 from maspo.engines.two_tokens import RATIOS, two_tokens, weights_of_two
+from maspo.engines.verl.cluster import Cluster
 from maspo.engines.verl.compose import checked_objective, compose_config, updates_per_rollout
 from maspo.engines.verl.launch import check_entry_point
 from maspo.engines.verl.plugin import losses
 from maspo.engines.verl.settings import MASPOPolicyLossConfig
-from maspo.engines.verl.translate import Cluster, overrides
+from maspo.engines.verl.translate import overrides
 from maspo.objectives import describe_objective
 from maspo.objectives.advice import INERT
 from maspo.recipes import load_recipe

@@ -10,6 +10,7 @@ from typing import Any
 from verl.workers.config import PolicyLossConfig
 
 from maspo.core.objective import Objective
+from maspo.engines.verl.limits import MICRO_BATCH
 from maspo.engines.verl.names import RELEASE_MODE, RELEASE_PREFIX, estimator_settings
 from maspo.engines.verl.plugin import PREFIX, losses
 from maspo.errors import InputError, unknown
@@ -34,6 +35,9 @@ class MASPOPolicyLossConfig(PolicyLossConfig):
     reduction: str | None = None
     """The value of `actor.loss_agg_mode`, for a method whose own is another and that is to have verl's
     default."""
+    coupling: str | None = None
+    """`micro_batch`: an objective that couples the batch couples the micro-batches of all processes, as the
+    authors' code of BAPO does; without it, it must see the whole update at once."""
     made: Any = None
     """The objective these settings make; not to be given."""
 
@@ -43,6 +47,8 @@ class MASPOPolicyLossConfig(PolicyLossConfig):
             raise InputError("policy_loss.made is made from policy_loss.objective; set that")
         if self.advantages is not None:
             estimator_settings(self.advantages)
+        if self.coupling not in (None, MICRO_BATCH):
+            raise unknown("policy_loss.coupling", str(self.coupling), [MICRO_BATCH])
         name, made = self._objective()
         object.__setattr__(self, "made", made)  # verl's settings are frozen
         object.__setattr__(self, "loss_mode", PREFIX + name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from maspo.engines.engine import engine_named
 from maspo.errors import InputError
 from maspo.lab.console import Screen
 from maspo.lab.race.folder import RaceFolder
@@ -37,6 +38,7 @@ def run_race(
     """
     if parallel < 1:
         raise InputError(f"parallel must be at least 1, not {parallel}")
+    engine_named(plan.engine).supported.check()
     threads = folder.open(plan, max(1, (os.cpu_count() or 1) // parallel))
     introduce(plan, folder, screen, parallel=parallel, more=f"; {threads} threads each")
     with folder.claimed():

@@ -58,8 +58,8 @@ class Evaluations:
         name = name_of(rollouts, self.recipe.training.rollouts)
         folder = EvaluationFolder(self.run / RUN_PART / name)
         if self.processes.first:
-            record = self._record(rollouts) | {"provenance": provenance(self.recipe.seed)}
-            folder.begin(record, {self.benchmark: self.problems})
+            record = evaluation_record(self.recipe, rollouts)
+            folder.begin(record, {record["benchmarks"][0]: self.problems})
         with self.screen.counter(name) as counter:
             whole = draw_missing(
                 folder, self._settings, lambda: sampler, processes=self.processes,
@@ -78,12 +78,6 @@ class Evaluations:
         return folder.scores()
 
     @property
-    def benchmark(self) -> str:
-        """The name under which the problems stand in the folder."""
-        source = self._asked.data.source
-        return Path(source).stem if sources.is_file(source) else source
-
-    @property
     def _asked(self) -> Any:
         return self.recipe.evaluation
 
@@ -98,27 +92,36 @@ class Evaluations:
             seed=self.recipe.seed,
         )
 
-    def _record(self, rollouts: int) -> dict[str, Any]:
-        """Write down what is evaluated, as `maspo eval` does."""
-        settings = self._settings
-        return {
-            "model": self.recipe.model.source,
-            "rollouts": rollouts,
-            "step": rollouts * self.recipe.training.updates_per_rollout,
-            "benchmarks": [self.benchmark],
-            "limit": self._asked.data.limit,
-            "samples": settings.samples,
-            "temperature": settings.temperature,
-            "top_p": settings.top_p,
-            "max_tokens": settings.max_new_tokens,
-            "template": self._asked.data.template,
-            "engine": self.recipe.rollout.engine,
-            "dtype": self.recipe.model.dtype,
-            "batch_size": settings.batch_size,
-            "seed": settings.seed,
-            "chat_template_kwargs": self.recipe.model.chat_template_kwargs,
-            "reward": self.recipe.reward.model_dump(),
-        }
+
+def evaluation_record(
+    recipe: Recipe, rollouts: int, *, engine: str | None = None
+) -> dict[str, Any]:
+    """Write down what is evaluated after so many rollouts, as `maspo eval` does.
+
+    `engine` is what sampled, where that is not what the recipe names. The problems stand in the folder
+    under the one name in `benchmarks`.
+    """
+    asked: Any = recipe.evaluation
+    source = asked.data.source
+    return {
+        "model": recipe.model.source,
+        "rollouts": rollouts,
+        "step": rollouts * recipe.training.updates_per_rollout,
+        "benchmarks": [Path(source).stem if sources.is_file(source) else source],
+        "limit": asked.data.limit,
+        "samples": asked.samples,
+        "temperature": asked.temperature,
+        "top_p": asked.top_p,
+        "max_tokens": recipe.rollout.max_completion_tokens,
+        "template": asked.data.template,
+        "engine": engine or recipe.rollout.engine,
+        "dtype": recipe.model.dtype,
+        "batch_size": asked.batch_size,
+        "seed": recipe.seed,
+        "chat_template_kwargs": recipe.model.chat_template_kwargs,
+        "reward": recipe.reward.model_dump(),
+        "provenance": provenance(recipe.seed),
+    }
 
 
 # --- what they say, for the summary of the run ---------------------------------------------------

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from maspo import files
-from maspo.engines.engine import InProcessEngine
+from maspo.engines.engine import Engine, InProcessEngine, LaunchedEngine
 from maspo.errors import InputError
 from maspo.evaluation.folder import RUN_PART
 from maspo.lab.run.evaluations import AFTER, name_of
@@ -30,14 +30,17 @@ class Continuation:
 
 
 def continuation(
-    folder: RunFolder, engine: InProcessEngine, settings: Sequence[str], rollouts: str | None
+    folder: RunFolder,
+    engine: InProcessEngine | LaunchedEngine,
+    settings: Sequence[str],
+    rollouts: str | None,
 ) -> Continuation:
     """Read the recipe of the run in `folder` and apply what is to change; nothing is written.
 
     Args:
         folder: of a run that is finished or not.
         engine: what trains it; knows the checkpoints.
-        settings: `key=value` each, of keys in `CHANGING` and `MAY_CHANGE`.
+        settings: `key=value` each, of keys in `CHANGING` and `MAY_CHANGE`, and of the engine's own kind.
         rollouts: `+40` for so many more, `50` for so many in all; None for what the recipe has.
 
     Raises InputError where there is no run, where it is finished and no rollouts are added, or where
@@ -51,8 +54,9 @@ def continuation(
         settings = [*settings, f"training.rollouts={total}"]
     recipe = load_recipe(place, settings)
     changes = changes_of(before, recipe)
+    free = {*CHANGING, *MAY_CHANGE, *free_settings(engine)}
     for key in changes:
-        if key not in CHANGING and key not in MAY_CHANGE:
+        if key not in free:
             raise InputError(
                 f"{key} cannot change in a run that goes on; begin a new one from its model with "
                 f"`--set model.source={folder.path / 'model'}`"
@@ -65,6 +69,8 @@ def continuation(
             f"the run in {folder.path} is finished after {old.rollouts} rollouts; {folder.ways_on()}"
         )
     place, step = engine.latest(folder.path / "checkpoints")
+    if isinstance(engine, LaunchedEngine):  # counts rollouts
+        step *= old.updates_per_rollout
     if folder.finished and place is None:
         raise InputError(
             f"the run in {folder.path} is finished and left no checkpoint to go on from (training.keep); "
@@ -74,6 +80,13 @@ def continuation(
         _check_best(folder, recipe)
     news = [f"{key}: {was} until now, {now} from here on" for key, (was, now) in changes.items()]
     return Continuation(recipe=recipe, news=news + _schedule(old, new, step))
+
+
+def free_settings(engine: Engine) -> set[str]:
+    """Name the keys of a recipe that leave the results of this engine alone, beside `MAY_CHANGE`."""
+    if not isinstance(engine, LaunchedEngine):
+        return set()
+    return {f"{engine.name}.{sign}{key}" for key in engine.may_change for sign in ("", "+")}
 
 
 def take_over(folder: RunFolder, recipe: Recipe) -> None:
@@ -98,7 +111,10 @@ def take_over(folder: RunFolder, recipe: Recipe) -> None:
 
 def changes_of(before: Recipe, after: Recipe) -> dict[str, tuple[Any, Any]]:
     """Return the keys in which two recipes differ, with both values."""
-    left, right = (dict(flat(recipe.model_dump())) for recipe in (before, after))
+    left, right = (
+        {key: value for key, value in flat(recipe.model_dump()) if value != {}}
+        for recipe in (before, after)
+    )
     keys = dict.fromkeys((*left, *right))
     return {k: (left.get(k), right.get(k)) for k in keys if left.get(k) != right.get(k)}
 
@@ -118,11 +134,6 @@ def rate_share(schedule: str, warmup: int, steps: int, step: int) -> float:
 def _check_there(folder: RunFolder) -> None:
     if folder.unfinished or folder.finished:
         return
-    if (folder.path / "command.sh").exists():
-        raise InputError(
-            f"{folder.path} holds a run that another command carries out, in {folder.path}/command.sh; "
-            "`maspo resume` is for those of --engine trl"
-        )
     raise InputError(
         f"{folder.path} holds no run to go on with; give the folder that `maspo train` wrote"
     )

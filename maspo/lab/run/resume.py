@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 
 from maspo import files
 from maspo.data import Problem
+from maspo.engines.engine import Launch
 from maspo.errors import InputError
 from maspo.lab.provenance import versions
 from maspo.lab.run.folder import RunFolder
@@ -46,22 +47,41 @@ def run_fingerprint(
     problems: Mapping[str, Sequence[Problem]],
     processes: int,
 ) -> dict[str, str]:
-    """Describe, by name, everything that the result of a run depends on."""
-    found = {
-        key: json.dumps(value) for key, value in flat(recipe.model_dump()) if key not in MAY_CHANGE
-    }
+    """Describe, by name, everything that the result of a run in this process depends on."""
+    found = _recipe_fingerprint(recipe, problems, MAY_CHANGE)
     found["the weights of the model"] = _digest_of_model(model)
     found["the tokenizer"] = _digest([tokenizer.chat_template, len(tokenizer)])
+    found["the number of processes"] = str(processes)
+    found["the device"] = best_device().type
+    return found | _versions()
+
+
+def launch_fingerprint(
+    recipe: Recipe, problems: Mapping[str, Sequence[Problem]], launch: Launch, free: Collection[str]
+) -> dict[str, str]:
+    """Describe what the result of a run by a command of its own depends on, as far as is known here.
+
+    `free` names settings that leave it alone, beside those of `MAY_CHANGE`.
+    """
+    found = _recipe_fingerprint(recipe, problems, {*MAY_CHANGE, *free})
+    found = {key: value for key, value in found.items() if value != "{}"}  # a section yet empty
+    shape = {f"--{name.replace('_', '-')}": str(value) for name, value in launch.shape().items()}
+    return found | shape | _versions()
+
+
+def _recipe_fingerprint(
+    recipe: Recipe, problems: Mapping[str, Sequence[Problem]], free: Collection[str]
+) -> dict[str, str]:
+    found = {key: json.dumps(value) for key, value in flat(recipe.model_dump()) if key not in free}
     for name, each in problems.items():
         found[f"the {name} problems"] = _digest([asdict(one) for one in each])
     for spec in recipe.reward.specs:
         found[f"the code of the reward {spec.name}"] = _digest(spec.code())
-    found["the number of processes"] = str(processes)
-    found["the device"] = best_device().type
-    found |= {
-        name: number for name, number in versions().items() if name not in ("python", "datasets")
-    }
     return found
+
+
+def _versions() -> dict[str, str]:
+    return {name: one for name, one in versions().items() if name not in ("python", "datasets")}
 
 
 @contextmanager

@@ -19,22 +19,22 @@ from maspo.lab.checks import answerable, check_golds_reached, check_held_out
 from maspo.lab.console import Screen
 from maspo.lab.provenance import provenance
 from maspo.lab.run.best import Best
-from maspo.lab.run.evaluations import Evaluations, figures_of, summary_of, tracked
+from maspo.lab.run.evaluations import Evaluations, figures_of, tracked
 from maspo.lab.run.extend import take_over
 from maspo.lab.run.folder import RunFolder
-from maspo.lab.run.learning import complaints, outlook
+from maspo.lab.run.learning import outlook
 from maspo.lab.run.movement import sample_weights, weight_change
 from maspo.lab.run.report import write_report
 from maspo.lab.run.resume import claimed_run, cut_metrics, run_fingerprint
 from maspo.lab.run.share import check_hub, push, write_card
 from maspo.lab.run.stopping import Stopped, Stopping
+from maspo.lab.run.summary import summarized
 from maspo.lab.run.tokens import TokenSaver
 from maspo.lab.run.tracker import Tracker, check_tracker, numbers_of, tracking
 from maspo.models import load_model, save_model
 from maspo.models.adapter import has_adapter, save_adapter
 from maspo.models.generation import check_saving
 from maspo.models.load import ModelLimits, check_source
-from maspo.objectives import describe_objective
 from maspo.recipes import Recipe, dump_recipe
 from maspo.rewards import RewardSet
 from maspo.sampling.processes import Processes
@@ -250,27 +250,12 @@ class Run:
         """Write model, summary and report, and let go of the checkpoints."""
         model = self.best.model() or done.model
         recipe = self.recipe
-        summary = {
-            "recipe": recipe.name,
-            "seed": recipe.seed,
-            "model": recipe.model.source,
+        found |= {
             "processes": self.processes.count,
-            "objective": describe_objective(recipe.make_objective()),
-            "advantages": recipe.advantages,
-            "reduction": recipe.reduction,
-            "rewards": [spec.describe() for spec in recipe.reward.specs],
-            "updates_per_rollout": recipe.training.updates_per_rollout,
             "steps": done.steps,
             "train_seconds": done.seconds,
-            **found,
-            **summary_of(self.folder.path, recipe),
         }
-        summary["warnings"] = complaints(
-            summary,
-            files.read_lines(self.folder.path / "metrics.jsonl"),
-            limit=recipe.rollout.max_completion_tokens,
-            rate=recipe.training.learning_rate,
-        )
+        summary = summarized(self.folder, recipe, found)
         files.write_folder(
             self.folder.path / "model",
             partial(save_model, model, self.tokenizer),

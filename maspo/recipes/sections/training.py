@@ -58,6 +58,10 @@ class Training(Section):
     match_norm: Annotated[dict[str, Any] | None, BY_NAME_OR_NONE] = None
     """An objective, as under `objective`: the coefficients of every micro-batch are scaled by one number,
     so that their root mean square is that objective's. A control for races. TRL only."""
+    coupling: Literal["micro_batch"] | None = None
+    """For objectives that couple the batch (`bapo`, `clip_cov`, ...): `micro_batch` lets them couple a
+    micro-batch of all processes, as released code does; null: so too with TRL, which warns where that
+    is not the whole update, and verl refuses."""
     kl: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the KL divergence from the initial model; 0 spares the reference model."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
