@@ -93,6 +93,7 @@ ASKING: dict[str, tuple[str, str]] = {
     "engines/trl/model_card.py": ("grpo maspo", "tags of the model card"),
     "engines/trl/asynchronous.py": ("maspo", "tags of the model card"),
     "engines/trl/config.py": ("dr_grpo grpo luspo", "TRL's words for its normalisers"),
+    "cli/gpus.py": ("maspo", "the command that several processes carry out"),
     "lab/provenance.py": ("maspo", "the package, whose version is noted"),
     "lab/race/folder.py": ("maspo", "the package, whose version is noted"),
     "lab/race/runner.py": ("maspo", "the command that a race runs"),

@@ -103,3 +103,20 @@ def test_running_mean_by_hand():
     smooth = running_mean([None, *values])
     assert smooth[:4] == [None, 1.0, 1.0, 2.0]
     assert smooth[-2:] == [58.0, 58.0]
+
+
+def test_pictures_bear_the_name_of_the_run_and_titles_of_their_own():
+    rows = [{"step": n, "maspo/ratio_p99": 1.0 + n / 100} for n in (1, 2)]
+    axes = training_figures(rows, "run-7")["ratio_tail"].axes[0]
+    assert axes.get_title(loc="left") == "run-7"
+    low, high = axes.get_ylim()
+    assert sum(low <= tick <= high for tick in axes.get_yticks()) > 1
+    names = [chart.axis for chart in CHARTS]
+    assert len(set(names)) == len(names)
+
+
+def test_a_reward_that_is_the_weighted_sum_is_drawn_once():
+    one = [{"step": 1, "reward": 0.5, "rewards/accuracy/mean": 0.5}]
+    two = [*one, {"step": 2, "reward": 0.5, "rewards/accuracy/mean": 0.25}]
+    drawn = [len(dict((c.name, s) for c, s in present(rows))["reward"]) for rows in (one, two)]
+    assert drawn == [1, 2]

@@ -47,7 +47,7 @@ def launcher(processes: int, words: Sequence[str]) -> list[str]:
     return [sys.executable, *torchrun, "-m", "maspo", *words]
 
 
-def become(command: Sequence[str]) -> None:
+def replace_process(command: Sequence[str]) -> None:
     """Let the command take the place of this process, which its signals then reach."""
     sys.stdout.flush()
     os.execv(command[0], list(command))

@@ -135,11 +135,11 @@ def export(
 
 
 def _on_gpus(gpus: int | None, words: list[str]) -> None:
-    from maspo.cli.gpus import become, settle_gpus
+    from maspo.cli.gpus import replace_process, settle_gpus
 
     command = settle_gpus(gpus, words)
     if command is not None:
-        become(command)
+        replace_process(command)
 
 
 def _introduce(recipe: Recipe, folder: RunFolder, engine: Engine, launch: Launch) -> None:

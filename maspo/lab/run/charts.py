@@ -76,8 +76,8 @@ CHARTS = (
     Chart(
         name="gate",
         group=GATE,
-        axis="Mean gate",
-        note="1 keeps a token's whole weight. Split by the sign of the advantage.",
+        axis="Mean gate, by sign of A",
+        note="1 keeps a token's whole weight. A is the advantage.",
         series=(
             Series(metric="maspo/gate_mean_pos", label="A > 0", color="blue"),
             Series(metric="maspo/gate_mean_neg", label="A < 0", color="orange"),
@@ -98,7 +98,7 @@ CHARTS = (
     Chart(
         name="gate_by_probability",
         group=GATE,
-        axis="Mean gate",
+        axis="Mean gate, by probability",
         note="By the probability the old policy gave the token.",
         series=(
             Series(metric="maspo/gate_mean_prob_low", label="below 0.1", color="sky"),
@@ -168,21 +168,28 @@ def present(rows: Sequence[dict]) -> list[tuple[Chart, list[Series]]]:
     """Pair each chart with those of its series that at least one row has a value for."""
     seen = list(dict.fromkeys(key for row in rows for key, v in row.items() if v is not None))
     pairs = [
-        (chart, [s for s in (*chart.series, *_each(chart, seen)) if s.metric in seen])
+        (chart, [s for s in (*chart.series, *_each(chart, seen, rows)) if s.metric in seen])
         for chart in CHARTS
     ]
     return [(chart, series) for chart, series in pairs if series]
 
 
-def _each(chart: Chart, seen: Sequence[str]) -> list[Series]:
-    """Return a line for every key that the chart's pattern fits, in the order of the metrics."""
+def _each(chart: Chart, seen: Sequence[str], rows: Sequence[dict]) -> list[Series]:
+    """Return a line for every key that the chart's pattern fits, in the order of the metrics.
+
+    One that would lie under the chart's own line in every row is left out.
+    """
+
+    def same(key: str) -> bool:
+        return all(row.get(key) == row.get(chart.series[0].metric) for row in rows)
+
     if chart.each is None:
         return []
     before, after = chart.each.split("{}")
     names = [
         key.removeprefix(before).removesuffix(after)
         for key in seen
-        if key.startswith(before) and key.endswith(after)
+        if key.startswith(before) and key.endswith(after) and not same(key)
     ]
     return [
         Series(metric=chart.each.format(name), label=shortened(name), color=color)

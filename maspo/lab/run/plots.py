@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import (
     FuncFormatter,
     LogLocator,
+    MaxNLocator,
     MultipleLocator,
     NullFormatter,
     StrMethodFormatter,
@@ -22,16 +23,18 @@ from maspo.lab.run.charts import Chart, Series, present
 from maspo.lab.style import COLORS, INK, style_axes
 
 
-def training_figures(rows: list[dict]) -> dict[str, Figure]:
+def training_figures(rows: list[dict], run: str = "") -> dict[str, Figure]:
     """Draw every chart that `rows` (the lines of `metrics.jsonl`) have values for, by name.
 
-    A faint line is what was logged, a strong one its running mean.
+    A faint line is what was logged, a strong one its running mean. `run` stands above each.
     """
-    return {chart.name: chart_figure(chart, series, rows) for chart, series in present(rows)}
+    return {chart.name: chart_figure(chart, series, rows, run) for chart, series in present(rows)}
 
 
-def chart_figure(chart: Chart, series: Sequence[Series], rows: Sequence[dict]) -> Figure:
-    """Draw one chart over the steps of `rows`."""
+def chart_figure(
+    chart: Chart, series: Sequence[Series], rows: Sequence[dict], run: str = ""
+) -> Figure:
+    """Draw one chart over the steps of `rows`, under the name of the run."""
     figure = Figure(figsize=(6.4, 3.0), dpi=160, layout="constrained", facecolor="white")
     axes = figure.add_subplot()
     ends = []
@@ -47,6 +50,7 @@ def chart_figure(chart: Chart, series: Sequence[Series], rows: Sequence[dict]) -
         axes.plot(steps, mean, color=color, linewidth=2, marker="o" if len(raw) == 1 else None)
         ends.append((steps[-1], mean[-1], one.label, color))
     style_axes(axes)
+    axes.set_title(run, loc="left", size=9, color=INK)
     axes.set_xlabel("Optimizer step")
     axes.set_ylabel(chart.axis)
     if chart.log:
@@ -54,6 +58,9 @@ def chart_figure(chart: Chart, series: Sequence[Series], rows: Sequence[dict]) -
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
+        low, high = axes.get_ylim()
+        if sum(low <= tick <= high for tick in axes.get_yticks()) < 2:
+            axes.yaxis.set_major_locator(MaxNLocator(4))
     if chart.percent:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g}%"))
     if len(ends) > 1:

@@ -18,6 +18,7 @@ from maspo.lab.page import render_page, write_page
 from maspo.lab.run import text
 from maspo.lab.run.charts import EVALUATION, Chart, Series, evaluation_chart, present
 from maspo.lab.run.evaluations import AFTER, BEFORE, curve, summary_of
+from maspo.lab.run.facts import facts
 from maspo.lab.run.plots import chart_figure, training_figures
 from maspo.lab.run.replay import SPACE, Replay, replay
 from maspo.lab.run.token_plots import token_figures
@@ -45,9 +46,13 @@ def write_report(run: Path) -> Path:
     rows = files.read_lines(run / "metrics.jsonl")
     replayed = _replayed(run)
     evaluated = _evaluated(run, rows)
-    figures = training_figures(rows) | (token_figures(replayed) if replayed else {})
+    figures = training_figures(rows, run.resolve().name) | (
+        token_figures(replayed) if replayed else {}
+    )
     if len(evaluated) > 2:
-        figures[EVALUATION] = chart_figure(*evaluation_chart(evaluated), evaluated)
+        figures[EVALUATION] = chart_figure(
+            *evaluation_chart(evaluated), evaluated, run.resolve().name
+        )
     for name, figure in figures.items():
         (run / "plots").mkdir(exist_ok=True)
         figure.savefig(run / "plots" / f"{name}.png")
@@ -80,6 +85,8 @@ def _render(run: Path, rows: list[dict], evaluated: list[dict], replayed: Replay
         "report.html.j2",
         run=run.resolve().name,
         summary=summary,
+        facts=_facts(recipe, summary),
+        pictures=sorted(path.name for path in (run / "plots").glob("*.png")),
         formatting=formatting,
         limiter=text.limiter(summary),
         headline=text.headline(summary),
@@ -99,6 +106,13 @@ def _render(run: Path, rows: list[dict], evaluated: list[dict], replayed: Replay
         provenance=_flat(_read(run / "provenance.json")),
         recipe=recipe.read_text("utf-8") if recipe.exists() else "",
     )
+
+
+def _facts(recipe: Path, summary: dict[str, Any]) -> dict[str, str]:
+    try:
+        return facts(load_recipe(str(recipe)), summary)
+    except InputError:
+        return {}  # not there yet, or of another version
 
 
 def _read(path: Path) -> dict[str, Any]:

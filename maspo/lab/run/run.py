@@ -38,6 +38,7 @@ from maspo.models.load import ModelLimits, check_source
 from maspo.recipes import Recipe, dump_recipe
 from maspo.rewards import RewardSet
 from maspo.sampling.processes import Processes
+from maspo.sampling.text import prompt_tokens
 
 
 def run_recipe(
@@ -251,6 +252,9 @@ class Run:
         model = self.best.model() or done.model
         recipe = self.recipe
         found |= {
+            "prompt": self.tokenizer.decode(
+                prompt_tokens(self.tokenizer, self.training[0], recipe.model.chat_template_kwargs)
+            ),
             "processes": self.processes.count,
             "steps": done.steps,
             "train_seconds": done.seconds,

@@ -2,7 +2,8 @@
 // Two parts: the curves, drawn from the JSON in #data, and the buttons of the sample browser.
 // Model output only ever reaches the page as escaped HTML; nothing here parses markup.
 
-const WIDTH = 480, HEIGHT = 224, LEFT = 48, TOP = 10, BOTTOM = 184;
+// On a narrow screen a chart is drawn as wide as it is shown, so that its text keeps its size.
+const WIDTH = innerWidth < 620 ? Math.max(innerWidth - 66, 240) : 480, HEIGHT = 224, LEFT = 48, TOP = 10, BOTTOM = 184;
 const UNITS = { "Optimizer step": "step", Seconds: "second", k: "k =", Completions: "completion" };
 const byId = (id) => document.getElementById(id);
 
@@ -25,7 +26,8 @@ function ticks(low, high, log) {
     const found = [];
     for (let e = Math.floor(Math.log10(low)); e <= Math.log10(high); e++)
       for (const m of [1, 2, 5]) found.push(m * 10 ** e);
-    return found.filter((t) => t >= low && t <= high);
+    const inside = found.filter((t) => t >= low && t <= high);
+    if (inside.length > 1) return inside;
   }
   const rough = (high - low) / 5, power = 10 ** Math.floor(Math.log10(rough));
   const step = power * [1, 2, 5, 10].find((m) => m * power >= rough);
@@ -179,6 +181,12 @@ function pickSample(problem, index) {
   for (const sample of problem.querySelectorAll(".sample")) sample.hidden = sample.dataset.sample !== index;
 }
 
+// Whether a sample came out otherwise after training than before.
+function changed(problem, index) {
+  const both = [...problem.querySelectorAll(`.sample[data-sample="${index}"]`)];
+  return both.length === 2 && both[0].className !== both[1].className;
+}
+
 if (byId("filter")) {
   const problems = [...document.querySelectorAll(".problem")], more = byId("more"), PAGE = 12;
   let wanted = "all", limit = PAGE;
@@ -197,8 +205,9 @@ if (byId("filter")) {
     if (indexes.length < 2) continue;
     const row = problem.querySelector(".picker");
     html("span", row, "Sample", "quiet");
-    for (const index of indexes) button(row, String(Number(index) + 1), index === indexes[0]);
+    const first = indexes.find((index) => changed(problem, index)) ?? indexes[0];
+    for (const index of indexes) button(row, String(Number(index) + 1), index === first);
     pressOne(row, (pressed) => pickSample(problem, String(Number(pressed.textContent) - 1)));
-    pickSample(problem, indexes[0]);
+    pickSample(problem, first);
   }
 }
