@@ -62,9 +62,8 @@ def loss(
     def flat(x: Tensor) -> Tensor:
         return torch.cat([row[: len(one)] for row, one in zip(x, new, strict=True)])
 
-    reduced = (
-        sum_of_sample_mean(flat(found.tokens)) + 0 * logits.sum()
-    )  # a graph without tokens, too
+    # The second term keeps a graph where no token is left.
+    reduced = sum_of_sample_mean(flat(found.tokens)) + 0 * logits.sum()
     # slime adds these up by position over micro-batches and processes: the same ones, and sums, each time.
     seen = {"maspo/weight": found.applied.weights, "maspo/ratio": found.applied.batch.ratio}
     logged = {name: sum_of_sample_mean(flat(x).to(logits)) for name, x in seen.items()}
