@@ -2,6 +2,8 @@
 
 import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,13 +55,30 @@ def test_files_that_a_page_shows_exist(page):
         assert (DOCS / place).is_file()
 
 
-@pytest.fixture(scope="module")
-def loop():
-    """Import the loop of the page."""
-    found = importlib.util.spec_from_file_location("loop", DOCS / "learn" / "loop.py")
+def imported(place):
+    """Import a file that a page shows."""
+    found = importlib.util.spec_from_file_location("shown", DOCS / place)
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def loop():
+    """Import the loop of the page."""
+    return imported("learn/loop.py")
+
+
+def test_the_reward_of_the_page_rewards_what_is_near():
+    answers = [[{"content": rf"it is \boxed{{{text}}}"}] for text in ("7", "9", "seven")]
+    assert imported("learn/mine.py").closeness(answers, ["7"] * 3) == [1, 1 / 3, None]
+
+
+def test_the_question_to_the_verifier_is_answered():
+    done = subprocess.run(
+        [sys.executable, DOCS / "fix" / "verify.py"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "correct \\frac{1}{2}\n"
 
 
 def test_the_loop_fits_on_a_page():
