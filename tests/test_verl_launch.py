@@ -44,7 +44,8 @@ def test_the_papers_setup_in_verls_words():
         "data.train_batch_size": "512",
         f"{ACTOR}.ppo_mini_batch_size": "32",  # 16 updates
         f"{ACTOR}.ppo_epochs": "1",
-        f"{ACTOR}.ppo_micro_batch_size_per_gpu": "4",
+        f"{ACTOR}.use_dynamic_bsz": "true",
+        f"{ACTOR}.ppo_max_token_len_per_gpu": "18432",
         "actor_rollout_ref.rollout.n": "8",
         "data.max_prompt_length": "1024",
         "data.max_response_length": "8192",
@@ -299,6 +300,20 @@ def test_what_no_key_of_a_recipe_leads_to_is_verls_to_set(changes, expected, abs
     found = translated("quickstart", "training.rollouts=80", *changes)
     assert {key: found[key] for key in expected} == expected
     assert not set(absent) & set(found)
+
+
+def test_settings_of_the_other_backend_are_left_out_and_said():
+    from maspo.engines.verl.translate import unused
+
+    key = f"{ACTOR}.fsdp_config.param_offload"
+    change = f"verl.{key}=true"
+    assert translated("quickstart", change)[key] == "true"
+    assert key not in translated("quickstart", change, backend="megatron")
+    recipe = load_recipe("quickstart", [change])
+    assert f"verl.{key} does nothing with --backend megatron" in unused(
+        recipe, Cluster(backend="megatron")
+    )
+    assert not any(key in said for said in unused(recipe, Cluster()))
 
 
 def test_objectives_that_couple_the_batch_on_many_gpus():
@@ -576,8 +591,11 @@ def test_the_command_of_the_authors_release_needs_two_words_more():
     import maspo
     from maspo.engines.verl.compose import checked_objective, compose_config
 
-    text = (Path(__file__).parents[1] / "docs" / "from-one-machine-to-many.md").read_text("utf-8")
-    shown = text.split("### The command of the authors' release")[1].split("python3 -m")[1]
+    shown = (
+        DOCUMENT.read_text("utf-8")
+        .split("### The command of the authors' release")[1]
+        .split("python3 -m")[1]
+    )
     words = shlex.split(shown.split("\n\n")[0].replace("\\\n", " "))
     assert words[0] == "verl.trainer.main_ppo" and len(words) == 18
     changed = [word.replace("maspo_alpha=0.3", "maspo_alpha=0.5") for word in words[1:]]
@@ -589,6 +607,42 @@ def test_the_command_of_the_authors_release_needs_two_words_more():
     assert len(theirs) == 5
     config = compose_config([*bare, target, *theirs])
     assert checked_objective(config) == maspo.MASPO(alpha=0.3)
+
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "from-one-machine-to-many.md"
+
+
+def documented_commands():
+    """List the words of every `maspo train` with verl in the document."""
+    text = DOCUMENT.read_text("utf-8").replace("\\\n", " ")
+    lines = [line.strip() for line in text.splitlines() if line.startswith("    ")]
+    return [shlex.split(line)[2:] for line in lines if line.startswith("maspo train")]
+
+
+def test_the_scripts_of_the_document_are_bash():
+    text = DOCUMENT.read_text("utf-8").split("    #!/bin/bash\n")[1].split("\n\n")[0]
+    subprocess.run(["bash", "-n"], input=text, text=True, check=True)
+    assert "maspo train" in text
+
+
+@needs_verl
+def test_the_commands_of_the_document_compose():
+    """On a machine, through `ray job submit`, and under SLURM."""
+    from maspo.engines.verl.compose import checked_objective, compose_config
+
+    sizes = set()
+    for name, *words in documented_commands():
+        given = dict(zip(words, [*words[1:], ""], strict=True))
+        assert given["--engine"] == "verl"
+        shape = {
+            "nodes": int(given.get("--nodes", 1)),
+            "gpus_per_node": int(given["--gpus-per-node"]),
+        }
+        recipe, folder = load_recipe(name), Path(given.get("--out", "/run"))
+        config = compose_config(overrides(recipe, Cluster(**shape), folder))
+        assert checked_objective(config) == recipe.make_objective()
+        sizes.add((config.trainer.nnodes, "--submit" in given))
+    assert sizes == {(1, False), (4, True), (4, False)}
 
 
 def test_the_defaults_under_the_names_of_the_release_are_those_of_maspo():

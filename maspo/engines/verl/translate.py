@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from maspo.engines.verl.cluster import Cluster
+from maspo.engines.verl.cluster import ACTOR, Cluster
 from maspo.engines.verl.grammar import check_plain, hydra
 from maspo.engines.verl.limits import check_coupling, check_objective
 from maspo.engines.verl.sections import (
@@ -37,7 +37,8 @@ def overrides(recipe: Recipe, cluster: Cluster, folder: Path) -> list[str]:
     _check_owners(ours, extra)
     engine = ["model_engine=megatron"] if cluster.backend == "megatron" else []
     values = {key: setting.value for key, setting in ours.items()}
-    given = {key: value for key, value in extra.items() if key != "trainer.logger"}
+    apart = {"trainer.logger", *_of_the_other_backend(extra, cluster)}
+    given = {key: value for key, value in extra.items() if key not in apart}
     kept = {key: value for key, value in values.items() if not _removed(key, given)}
     return engine + [f"{key}={hydra(value)}" for key, value in (kept | given).items()]
 
@@ -61,6 +62,12 @@ def _check_owners(ours: VerlSettings, extra: Mapping[str, Any]) -> None:
         by = next((by for one, by in bare.items() if name.startswith(f"{one}.")), None)
         if by is not None:
             raise InputError(f"verl.{key} is decided by {by}; set that")
+
+
+def _of_the_other_backend(extra: Mapping[str, Any], cluster: Cluster) -> list[str]:
+    """List the settings of an engine that does not hold the weights: a recipe may know several."""
+    other = "fsdp_config" if cluster.backend == "megatron" else "megatron"
+    return [key for key in extra if key.lstrip("+~").startswith(f"{ACTOR}.{other}.")]
 
 
 def _removed(key: str, extra: Mapping[str, Any]) -> bool:
@@ -90,6 +97,10 @@ def unused(recipe: Recipe, cluster: Cluster) -> list[str]:
         said.append("training.optimizer.name does nothing with megatron, whose Adam is fused")
     if recipe.evaluation is not None and _changed(recipe.evaluation, "batch_size"):
         said.append("evaluation.batch_size does nothing with verl, whose server decides it")
+    said += [
+        f"verl.{key} does nothing with --backend {cluster.backend}"
+        for key in _of_the_other_backend(extra, cluster)
+    ]
     if dynamic(extra) and _changed(recipe.training, "micro_batch"):
         said.append("training.micro_batch does nothing with dynamic batches, which count tokens")
     if own_reward(extra) and _changed(recipe, "reward"):
