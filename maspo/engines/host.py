@@ -83,15 +83,15 @@ def host_loss(
     }
     _check_shapes(door, given)
     one = log_probs.dim() == 1
-    rows = [x[None] if one else x for x in given.values()]
+    new, old, sizes, kept = (x[None] if one else x for x in given.values())
     entropies = entropies[None] if one and entropies is not None else entropies
     try:
-        batch = TokenBatch.clean(*rows, entropies, None, groups)
-        check_inputs(batch, rows[0], rows[1], rows[3])
+        batch = TokenBatch.clean(new, old, sizes, kept, entropies, groups=groups)
+        check_inputs(batch, new, old, kept)
     except ValueError as error:
         raise door.error(str(error)) from None
     applied = apply_objective(objective, batch)
-    tokens = -applied.gain(rows[0])
+    tokens = -applied.gain(new)
     return HostLoss(tokens=tokens[0] if one else tokens, applied=applied)
 
 

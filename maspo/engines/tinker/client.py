@@ -1,4 +1,5 @@
-# pyright: reportMissingImports=false
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
+# (this folder is named as the package it is for)
 """Any objective as a loss that runs beside Tinker's client, and a training step with it."""
 
 from __future__ import annotations

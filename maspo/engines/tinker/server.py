@@ -85,8 +85,9 @@ def _applied(
     advantages: Tensor,
     loss_weights: Tensor,
 ) -> dict[str, Tensor]:
-    rows = (x.unsqueeze(0) for x in (logprobs, old_logprobs, advantages, loss_weights != 0))
-    applied = apply_objective(objective, TokenBatch.clean(*rows))
+    given = (logprobs, old_logprobs, advantages, loss_weights != 0)
+    new, old, sizes, mask = (x.unsqueeze(0) for x in given)
+    applied = apply_objective(objective, TokenBatch.clean(new, old, sizes, mask))
     names = ("values", "slopes", "weights")
     return {name: getattr(applied, name).squeeze(0) for name in names}
 

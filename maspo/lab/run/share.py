@@ -52,8 +52,12 @@ def _results(summary: Mapping[str, Any]) -> list[str]:
         cells = [
             percent_with_interval(s[name], *s["intervals"].get(name, (None, None))) for s in sides
         ]
-        change = summary["difference"].get(name, (after[name] - before[name], None, None))
-        rows.append(f"| {name} | {' | '.join(cells)} | {points_with_interval(*change, 0)} |")
+        change, low, high = summary["difference"].get(
+            name, (after[name] - before[name], None, None)
+        )
+        rows.append(
+            f"| {name} | {' | '.join(cells)} | {points_with_interval(change, low, high, 0)} |"
+        )
     return [
         "## Results\n",
         "\n".join(rows) + "\n",
