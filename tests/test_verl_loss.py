@@ -23,14 +23,18 @@ from verl.trainer.ppo.core_algos import POLICY_LOSS_REGISTRY, get_policy_loss_fn
 from verl.utils.metric import AggregationType, Metric, reduce_metrics
 from verl.utils.py_functional import append_to_dict
 from verl.workers.config import FSDPActorConfig, PolicyLossConfig
+from verl.workers.utils.losses import ppo_loss
 
 import maspo
 from maspo import InputError, policy_loss
 from maspo.core.batch import TokenBatch
 from maspo.core.diagnostics import gate_metrics
+from maspo.engines.two_tokens import weights_of_two
 from maspo.engines.verl.advantages import VerlAdvantages
+from maspo.engines.verl.handover import handed_over
 from maspo.engines.verl.loss import VerlLoss
 from maspo.engines.verl.plugin import losses
+from maspo.engines.verl.probe import as_verl
 from maspo.engines.verl.settings import MASPOPolicyLossConfig
 
 ROWS, TIME = 8, 7
@@ -403,3 +407,22 @@ def test_megatron_calls_the_same_registry():
     source = inspect.getsource(ppo_loss)
     assert "policy_loss_fn = get_policy_loss_fn(loss_mode)" in source
     assert "vanilla" in source and source.count("get_policy_loss_fn(") == 1
+
+
+def test_ppo_loss_hands_over_the_entropies_of_its_forward_pass():
+    """Weights ρ A'/A with A' = A + min(0.4 H, |A|/2), by hand; padding of the model's output is not read."""
+    ratios, advantages = torch.tensor([[1.1, 0.95]]).double(), torch.tensor([[1.0, -1.0]]).double()
+    entropies, expected = (0.5, 2.0), [1.1 * 1.2, 0.95 * 0.5]
+    old = torch.full((1, 2), 0.3).double().log()
+    leaf = (old + ratios.log()).requires_grad_()
+    output, data = as_verl(leaf, old, advantages)
+    values = torch.tensor([*entropies, float("nan")]).double()
+    output["entropy"] = torch.nested.as_nested_tensor([values], layout=torch.jagged)
+    config = FSDPActorConfig(
+        policy_loss=MASPOPolicyLossConfig(objective={"name": "entropy_advantage"}),
+        rollout_n=1, ppo_micro_batch_size_per_gpu=1, calculate_entropy=True,
+    )  # fmt: skip
+    loss, _ = ppo_loss(config, output, data)
+    loss.backward()
+    torch.testing.assert_close(weights_of_two(leaf, advantages), torch.tensor(expected).double())
+    assert handed_over().entropies is None  # once the call is over
