@@ -1,5 +1,7 @@
 """Recipes: every shipped one is valid, and whatever is wrong is said in one sentence."""
 
+import json
+
 import pytest
 import yaml
 
@@ -142,3 +144,12 @@ def test_bad_files_get_one_sentence(tmp_path):
         load_recipe(str(tmp_path / "absent.yaml"))
     with pytest.raises(maspo.InputError, match="did you mean 'quickstart'"):
         load_recipe("quickstrat")
+
+
+def test_a_recipe_that_was_written_and_read_has_the_same_numbers_to_the_letter():
+    """A run is compared with what it began with as text: 32 and 32.0 would be two runs."""
+    recipe = load_recipe(
+        "quickstart", ["model.lora={}", "rollout.staleness=1", "rollout.correction={}"]
+    )
+    again = parse_recipe(yaml.safe_load(dump_recipe(recipe)))
+    assert json.dumps(again.model_dump()) == json.dumps(recipe.model_dump())

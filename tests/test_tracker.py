@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import os
 import sys
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ import pytest
 from maspo.errors import InputError
 from maspo.evaluation.estimators import Estimate
 from maspo.lab.run.evaluations import tracked
-from maspo.lab.run.tracker import TRACKERS, check_tracker, numbers_of, tracking
+from maspo.lab.run.tracker import TRACKERS, check_tracker, numbers_of, place_files, tracking
 from maspo.recipes import load_recipe
 
 RECIPE = "quickstart", ["name=mine", "objective=grpo"]
@@ -80,6 +81,9 @@ def test_project_run_and_configuration_are_the_recipe_and_the_folder(name, tmp_p
     recorder = Recorder()
     monkeypatch.setitem(sys.modules, name, recorder)
     monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setenv("TRACKIO_DIR", "")  # as put back afterwards
+    place_files(chosen("trackio"), tmp_path / "run-7")
+    assert os.environ["TRACKIO_DIR"] == str(tmp_path / "run-7" / "trackio")
     folder = tmp_path / "run-7"
     for step in (0, 4):  # a run, and the same run that goes on
         with tracking(chosen(name), folder, step, first=True) as tracker:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import json
 import time
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from maspo.cli.options import JSON
+from maspo.cli.options import (
+    JSON,
+    Dtype,
+    ModelName,
+    Precision,
+    SamplerEngine,
+    SamplerName,
+    SamplingSeed,
+    Temperature,
+    TopP,
+)
 from maspo.cli.terminal import console, for_programs, print_json, quiet, say
 from maspo.errors import InputError
 
@@ -20,33 +29,14 @@ TimeLimit = Annotated[
 ]
 
 
-class SamplerName(StrEnum):
-    """What samples."""
-
-    AUTO = "auto"
-    TRANSFORMERS = "transformers"
-    VLLM = "vllm"
-
-
-class Precision(StrEnum):
-    """Number format of the weights."""
-
-    AUTO = "auto"
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-    FLOAT16 = "float16"
-
-
 def evaluate(
-    model: Annotated[
-        str, typer.Argument(help="embedded, a hub id owner/name, a folder, or a .gguf file.")
-    ],
+    model: ModelName,
     benchmarks: Annotated[
         str, typer.Option(help="Names, or your own .jsonl files, with commas between them.")
     ],
     samples: Annotated[int, typer.Option(help="Completions of each problem.")] = 32,
-    temperature: Annotated[float, typer.Option(help="0 is greedy decoding.")] = 1.0,
-    top_p: Annotated[float, typer.Option(help="Share of the probability that is kept.")] = 0.95,
+    temperature: Temperature = 1.0,
+    top_p: TopP = 0.95,
     max_tokens: Annotated[
         int | None,
         typer.Option(
@@ -68,16 +58,12 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option(help="The first problems of each benchmark, no more.")
     ] = None,
-    engine: Annotated[
-        SamplerName, typer.Option(help="auto: vllm where it is installed and there is a GPU.")
-    ] = SamplerName.AUTO,
-    dtype: Annotated[
-        Precision, typer.Option(help="auto: bfloat16 on a GPU, float32 on a CPU.")
-    ] = Precision.AUTO,
+    engine: SamplerEngine = SamplerName.AUTO,
+    dtype: Dtype = Precision.AUTO,
     batch_size: Annotated[
         int | None, typer.Option(help="Completions decoded together; without it the engine's own.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Fixes the samples, on one machine.")] = 0,
+    seed: SamplingSeed = 0,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder of the evaluation; one that was interrupted goes on."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from enum import StrEnum
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from typing import Annotated, Any
@@ -23,6 +24,36 @@ ABOUT = ", or ".join(f"{name}, {ENGINES[name].about}" for name in ENGINES)
 EngineName = Annotated[str, typer.Option("--engine", help=f"What trains: {ABOUT}.")]
 Strict = Annotated[bool, typer.Option(help="Refuse what is otherwise only warned of.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+class SamplerName(StrEnum):
+    """What samples."""
+
+    AUTO = "auto"
+    TRANSFORMERS = "transformers"
+    VLLM = "vllm"
+
+
+class Precision(StrEnum):
+    """Number format of the weights."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+ModelName = Annotated[
+    str, typer.Argument(help="embedded, a hub id owner/name, a folder, or a .gguf file.")
+]
+SamplerEngine = Annotated[
+    SamplerName,
+    typer.Option("--engine", help="auto: vllm where it is installed and there is a GPU."),
+]
+Dtype = Annotated[Precision, typer.Option(help="auto: bfloat16 on a GPU, float32 on a CPU.")]
+SamplingSeed = Annotated[int, typer.Option(help="Fixes the samples, on one machine.")]
+Temperature = Annotated[float, typer.Option(help="0 is greedy decoding.")]
+TopP = Annotated[float, typer.Option(help="Share of the probability that is kept.")]
 LAUNCH_OPTIONS = {
     "nodes": Annotated[int | None, typer.Option(help="verl: number of machines.")],
     "gpus_per_node": Annotated[int | None, typer.Option(help="verl: GPUs of each machine.")],

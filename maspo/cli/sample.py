@@ -6,29 +6,32 @@ from typing import Annotated
 
 import typer
 
-from maspo.cli.evaluate import Precision, SamplerName
-from maspo.cli.options import JSON
+from maspo.cli.options import (
+    JSON,
+    Dtype,
+    ModelName,
+    Precision,
+    SamplerEngine,
+    SamplerName,
+    SamplingSeed,
+    Temperature,
+    TopP,
+)
 from maspo.cli.terminal import for_programs, print_json, quiet, say
 
 
 def sample(
-    model: Annotated[
-        str, typer.Argument(help="embedded, a hub id owner/name, a folder, or a .gguf file.")
-    ],
+    model: ModelName,
     prompt: Annotated[str, typer.Argument(help="What the user says.")],
     samples: Annotated[int, typer.Option(help="Completions.")] = 1,
-    temperature: Annotated[float, typer.Option(help="0 is greedy decoding.")] = 1.0,
-    top_p: Annotated[float, typer.Option(help="Share of the probability that is kept.")] = 1.0,
+    temperature: Temperature = 1.0,
+    top_p: TopP = 1.0,
     max_tokens: Annotated[
         int | None, typer.Option(help="Longest completion; without it what the context leaves.")
     ] = None,
-    engine: Annotated[
-        SamplerName, typer.Option(help="auto: vllm where it is installed and there is a GPU.")
-    ] = SamplerName.AUTO,
-    dtype: Annotated[
-        Precision, typer.Option(help="auto: bfloat16 on a GPU, float32 on a CPU.")
-    ] = Precision.AUTO,
-    seed: Annotated[int, typer.Option(help="Fixes the samples, on one machine.")] = 0,
+    engine: SamplerEngine = SamplerName.AUTO,
+    dtype: Dtype = Precision.AUTO,
+    seed: SamplingSeed = 0,
     as_json: JSON = False,
 ) -> None:
     """Ask a model one thing: the exact prompt that it gets, and what it says."""

@@ -192,6 +192,9 @@ def _train(
     resumed: Sequence[str] | None = None,
 ) -> None:
     """Carry out a recipe; `resumed` are the options of a `maspo resume` which asked for it."""
+    from maspo.lab.run.tracker import place_files
+
+    place_files(recipe, folder.path)
     engine.supported.check()
     quiet()
     from maspo.lab.console import Screen

@@ -86,8 +86,7 @@ class Trackio:
     """A run in `trackio/` of the run's folder: `TRACKIO_DIR=FOLDER/trackio trackio show` shows it."""
 
     def __init__(self, recipe: Recipe, folder: Path, step: int) -> None:
-        """Begin or go on with the run of the folder's name."""
-        os.environ["TRACKIO_DIR"] = str(folder.resolve() / "trackio")  # read at the import
+        """Begin or go on with the run of the folder's name; `place_files` says where its files are."""
         import trackio  # pyright: ignore[reportMissingImports]
 
         self._run = trackio.init(
@@ -109,6 +108,12 @@ TRACKERS: Mapping[str, type[TensorBoard] | type[WandB] | type[Trackio]] = {
     "wandb": WandB,
     "trackio": Trackio,
 }
+
+
+def place_files(recipe: Recipe, folder: Path) -> None:
+    """Have trackio keep its files in the folder of the run; it asks as it is imported, which is early."""
+    if recipe.tracker == "trackio":
+        os.environ["TRACKIO_DIR"] = str(folder.resolve() / "trackio")
 
 
 def check_tracker(recipe: Recipe) -> None:

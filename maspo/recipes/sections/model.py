@@ -14,7 +14,7 @@ class Lora(Section):
 
     rank: Count = 16
     """Of the two matrices whose product is added to a weight."""
-    alpha: Positive = 32
+    alpha: Positive = 32.0
     """The product is scaled by alpha / rank."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of an adapter's inputs that is zeroed in training."""
