@@ -26,7 +26,7 @@ CONTRIBUTING = Path(__file__).resolve().parents[1] / "CONTRIBUTING.md"
 
 def theirs():
     """Collect the private attributes that TRL's and transformers' trainers set or define."""
-    modules = grpo_trainer, vllm_generation, transformers.trainer
+    modules = grpo_trainer, vllm_generation, transformers.trainer, transformers.modeling_layers
     sources = "".join(map(inspect.getsource, modules))
     return set(re.findall(r"self\.(_[a-z]\w*)", sources)) | set(vars(trl.GRPOTrainer))
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import maspo
-from maspo.core.diagnostics import Mean, gate_metrics
+from maspo.core.batch import TokenBatch
+from maspo.core.diagnostics import Mean, gate_metrics, order_statistics
 from maspo.core.objective import Terms
 from maspo.core.reduction import reduce_tokens
 
@@ -77,8 +78,6 @@ def test_the_constant_length_belongs_to_one_reduction():
 
 def test_gate_metrics_by_hand():
     """Four tokens: ratio 2 and 0.5 with A = 2, ratio 0.5 with A = -1, and one without advantage."""
-    from maspo.core.batch import TokenBatch
-
     ratio = torch.tensor([[2.0, 0.5, 0.5, 3.0]])
     old = torch.tensor([[0.05, 0.5, 0.95, 0.5]]).log()
     advantages = torch.tensor([[2.0, 2.0, -1.0, 0.0]])
@@ -107,6 +106,48 @@ def test_gate_metrics_by_hand():
     assert {k: pytest.approx(v, rel=1e-6) for k, v in expected.items()} == {
         k.removeprefix("maspo/"): float(v) for k, v in found.items()
     }
+
+
+def test_gate_metrics_of_many_tokens_are_the_means_and_ranks_of_the_tokens_they_name():
+    g = torch.Generator().manual_seed(2)
+    old = -4 * torch.rand(64, 300, generator=g) ** 3
+    new = old + 0.3 * torch.randn(64, 300, generator=g)
+    advantages = torch.randn(64, generator=g).where(torch.arange(64) % 4 > 0, 0)
+    mask = torch.rand(64, 300, generator=g) < 0.7
+    batch = TokenBatch.clean(new.where(mask, torch.nan), old, advantages, mask)
+    terms = maspo.MASPO().terms(batch)
+    found = gate_metrics(batch, terms)
+    a = advantages[:, None].expand(64, 300)
+    live, q, ratio = mask & (a != 0), old.double().exp(), (new - old).double().exp()
+    gate = terms.weights.double() / ratio
+    where = {
+        "": live, "_pos": live & (a > 0), "_neg": live & (a < 0), "_prob_low": live & (q < 0.1),
+        "_prob_mid": live & (q >= 0.1) & (q < 0.9), "_prob_high": live & (q >= 0.9),
+    }  # fmt: skip
+    for name, tokens in where.items():
+        mean = found[f"maspo/gate_mean{name}"]
+        assert int(mean.weight) == int(tokens.sum()) > 100
+        assert float(mean) == pytest.approx(float(gate[tokens].mean()), rel=1e-5), name
+    for name, values, level in [
+        ("ratio_p99", batch.ratio, 0.99), *((f"width_p{p}", terms.widths, p / 100) for p in (10, 50, 90))
+    ]:  # fmt: skip
+        ordered = sorted(values[live].tolist())
+        assert float(found[f"maspo/{name}"]) == ordered[round(level * len(ordered)) - 1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kind", ["spread", "equal", "signs", "few_bits"])
+def test_ranks_are_those_of_the_sorted_values(kind, dtype):
+    g = torch.Generator().manual_seed(3)
+    values = {
+        "spread": torch.randn(9000, generator=g, dtype=dtype).exp(),
+        "equal": torch.ones(9000, dtype=dtype),
+        "signs": torch.cat([torch.randn(8999, generator=g, dtype=dtype), -torch.ones(1) * torch.inf]),
+        "few_bits": 1 + 1e-6 * torch.rand(9000, generator=g, dtype=dtype),
+    }[kind].to(dtype)  # fmt: skip
+    ranks, ordered = [1, 2, 900, 4500, 8999, 9000], sorted(values.tolist())
+    found = order_statistics(values, ranks)
+    assert [x.item() for x in found] == [ordered[rank - 1] for rank in ranks]
 
 
 def test_a_mean_of_nothing_is_nan():

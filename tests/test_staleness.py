@@ -120,7 +120,7 @@ def test_completions_and_old_log_probs_are_those_of_the_policy_of_then(
         kept = rollout.output["completion_mask"].bool()
         expected = scored(other.model, rollout.output)
         torch.testing.assert_close(
-            rollout.output["old_per_token_logps"][kept], expected[kept], rtol=0, atol=2e-5
+            rollout.output["old_per_token_logps"][kept], expected[kept], rtol=0, atol=1e-4
         )
         other.model.load_state_dict(rollout.weights)
         current = scored(other.model, rollout.output)
@@ -264,7 +264,7 @@ def test_a_correction_makes_up_for_the_policy_that_drew_the_rollout(tmp_path):
             inputs["rollout_weights"][kept], expected[kept], rtol=1e-4, atol=1e-5
         )
         torch.testing.assert_close(
-            inputs["old_per_token_logps"][kept], start[kept], rtol=0, atol=2e-5
+            inputs["old_per_token_logps"][kept], start[kept], rtol=0, atol=1e-4
         )
         assert (rollout == 0) == bool((expected[kept] - 1).abs().max() < 1e-4)
 
@@ -318,7 +318,7 @@ def test_a_run_at_the_norm_of_another_objective_trains_by_it(tmp_path):
     for matched in ("grpo", None):
         made = trainer(
             tmp_path / str(matched), objective=make_objective("maspo", sigma_base=0.01),
-            match_norm=matched and make_objective(matched), learning_rate=3e-3, max_steps=2,
+            match_norm=matched and make_objective(matched), learning_rate=3e-4, max_steps=2,
             updates_per_rollout=2,
         )  # fmt: skip
         made.train()

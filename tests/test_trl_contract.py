@@ -35,6 +35,7 @@ def even_tokens(completion_ids, **_):
 
 AS_STOCK = {
     "group_decoding": False, "skip_dead_rows": False, "trim_padding": False, "reuse_first_forward": False,
+    "share_prefix": False,
 }  # fmt: skip
 """What our trainer leaves out of the work, switched off."""
 

@@ -16,6 +16,7 @@ from test_trl_contract import AS_STOCK, make  # noqa: E402
 
 import maspo  # noqa: E402
 from maspo.engines.trl import MASPOConfig, MASPOTrainer  # noqa: E402
+from maspo.engines.trl.gate_log import GateLog  # noqa: E402
 from maspo.engines.trl.passes import cut, deal, plan_passes, widths  # noqa: E402
 
 FAST = {**dict.fromkeys(AS_STOCK, True), "group_decoding": False}
@@ -238,6 +239,21 @@ def test_entropy_is_that_of_the_rows_that_were_not_skipped(tmp_path, monkeypatch
         found[fast] = metrics["entropy"]
         monkeypatch.undo()
     assert found[True] == pytest.approx(found[False], rel=1e-5)
+
+
+def test_the_gate_is_described_on_every_nth_micro_batch(tmp_path, monkeypatch):
+    described = []
+    monkeypatch.setattr(GateLog, "add", lambda self, found: described.append(found))
+    for every, expected in ((1, 8), (3, 3)):
+        gradient(
+            MASPOTrainer, MASPOConfig, tmp_path, monkeypatch, rollout(64), torch.float32,
+            objective=maspo.MASPO(), gradient_accumulation_steps=4, steps_per_generation=8,
+            diagnostics_every=every, **FAST,
+        )  # fmt: skip
+        assert len(described) == expected
+        described.clear()
+    with pytest.raises(maspo.InputError, match="diagnostics_every must be at least 1, not 0"):
+        MASPOConfig(str(tmp_path), diagnostics_every=0, bf16=False, use_cpu=True)
 
 
 def test_two_processes_agree_with_stock_trl_on_two_processes():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from maspo.core.batch import TokenBatch
 from maspo.core.objective import Terms
-from maspo.core.select import only
+from maspo.core.select import by_kernel, only
 from maspo.core.shapes import AnyScalar, Mask, Scalar, Tokens
 
 CLIP = 0.2
@@ -17,6 +18,10 @@ CLIP = 0.2
 
 BANDS = {"low": (0.0, 0.1), "mid": (0.1, 0.9), "high": (0.9, torch.inf)}
 """Bands of π_old by which the gate is reported."""
+
+
+FEW, LEADING = 4096, 16
+"""Numbers that are sorted as a whole, and the bits by which more of them are counted first."""
 
 
 @dataclass(frozen=True)
@@ -51,25 +56,57 @@ def gate_metrics(batch: TokenBatch, terms: Terms) -> dict[str, Mean]:
 
     Quantiles pool as means weighted by tokens. A group whose advantages are all 0 has no tokens here.
     """
-    live = batch.mask & (batch.advantages != 0)
-    gate = terms.weights / terms.ratios_of(batch)
-    positive, q = batch.advantages > 0, batch.old_log_probs.exp()
-    found = {
-        "gate_mean": mean_over(gate, live),
-        "gate_mean_pos": mean_over(gate, live & positive),
-        "gate_mean_neg": mean_over(gate, live & ~positive),
-        "gate_active": mean_over((gate < 0.99).to(gate), live),
-        "ratio_mean": mean_over(batch.ratio, live),
-        "ratio_p99": quantile_over(batch.ratio, live, 0.99),
-        "effective_ratio_mean": mean_over(terms.weights, live),
-        "grad_mass_vs_clip": mass_against_clip(batch, terms, live),
-    }
-    for band, (low, high) in BANDS.items():
-        found[f"gate_mean_prob_{band}"] = mean_over(gate, live & (q >= low) & (q < high))
-    if terms.widths is not None:
-        for percent in (10, 50, 90):
-            found[f"width_p{percent}"] = quantile_over(terms.widths, live, percent / 100)
+    count, tokens = _live_tokens(batch, terms)
+    ratio, weight, size = tokens["ratio"], tokens["weight"], tokens["advantage"].abs()
+    gate = weight / tokens.get("ratio_seen", ratio)
+    clipped = ratio.where((ratio - 1) * tokens["advantage"].sign() <= CLIP, 0)
+    sums = {
+        "gate_mean": gate, "gate_active": (gate < 0.99).to(gate), "ratio_mean": ratio,
+        "effective_ratio_mean": weight,
+    }  # fmt: skip
+    found = {name: Mean(values.sum(), count) for name, values in sums.items()}
+    mass, mass_of_clip = (weight.abs() * size).sum(), (clipped * size).sum()
+    found |= {"grad_mass_vs_clip": Mean(mass, mass_of_clip), **_by_sign_and_band(gate, tokens)}
+    found["ratio_p99"] = quantiles_of(ratio, [0.99])[0]
+    if "width" in tokens:
+        levels = {"width_p10": 0.1, "width_p50": 0.5, "width_p90": 0.9}
+        found |= zip(levels, quantiles_of(tokens["width"], [*levels.values()]), strict=True)
     return {f"maspo/{name}": mean for name, mean in found.items()}
+
+
+def _live_tokens(batch: TokenBatch, terms: Terms) -> tuple[Tensor, dict[str, Tensor]]:
+    """Read the tokens that have an advantage out of the tensors of a batch, once: number, `[tokens]` each."""
+    live = (batch.mask & (batch.advantages != 0)).flatten()
+    given = {
+        "ratio": batch.ratio, "weight": terms.weights, "advantage": batch.advantages,
+        "old_log_prob": batch.old_log_probs, "ratio_seen": terms.ratios, "width": terms.widths,
+    }  # fmt: skip
+    if given["ratio_seen"] is batch.ratio:
+        del given["ratio_seen"]
+    places = live.nonzero().squeeze(1)
+    tokens = {
+        name: x.expand_as(batch.mask).flatten().index_select(0, places)
+        for name, x in given.items()
+        if x is not None
+    }
+    return live.sum(), tokens
+
+
+def _by_sign_and_band(gate: Tensor, tokens: dict[str, Tensor]) -> dict[str, Mean]:
+    """Average the gate of tokens by the sign of their advantage, and by the band of π_old."""
+    bounds = [low for low, _ in BANDS.values()][1:]
+    q = tokens["old_log_prob"].exp()
+    cell = (tokens["advantage"] > 0).long() * len(BANDS)
+    for bound in bounds:
+        cell += q >= bound
+    shape = 2, len(BANDS)
+    sums = gate.new_zeros(shape, dtype=torch.float64).flatten().index_add_(0, cell, gate.double())
+    counts = torch.zeros_like(sums).index_add_(0, cell, sums.new_ones(len(cell)))
+    sums, counts = sums.view(shape).to(gate), counts.view(shape).to(gate)
+    found = dict(zip(("neg", "pos"), map(Mean, sums.sum(1), counts.sum(1)), strict=True))
+    bands = zip(BANDS, map(Mean, sums.sum(0), counts.sum(0)), strict=True)
+    found |= {f"prob_{band}": mean for band, mean in bands}
+    return {f"gate_mean_{name}": mean for name, mean in found.items()}
 
 
 def mean_over(values: Tokens, where: Mask) -> Mean:
@@ -77,18 +114,32 @@ def mean_over(values: Tokens, where: Mask) -> Mean:
     return Mean(only(values, where).sum(), where.sum())
 
 
-def quantile_over(values: Tensor, where: Tensor, level: float) -> Mean:
-    """Take the quantile `level` of the marked tokens, weighted by their number."""
-    chosen, count = values[where], where.sum()
-    if chosen.numel() == 0:
-        return Mean(count.to(values), count)
-    rank = max(1, round(level * chosen.numel()))
-    return Mean(chosen.kthvalue(rank).values * count, count)
+def quantiles_of(values: Tensor, levels: Sequence[float]) -> list[Mean]:
+    """Take quantiles of `values`, `[tokens]`, each weighted by the number of tokens."""
+    count = torch.tensor(len(values), device=values.device)
+    if not len(values):
+        return [Mean(count.to(values), count)] * len(levels)
+    ranks = [max(1, round(level * len(values))) for level in levels]
+    return [Mean(value * count, count) for value in order_statistics(values, ranks)]
 
 
-def mass_against_clip(batch: TokenBatch, terms: Terms, live: Tensor) -> Mean:
-    """Compare Σ|w A| of the objective with that of a clip of ± `CLIP`."""
-    move = (batch.ratio - 1) * batch.advantages.sign()
-    kept = only(batch.ratio, move <= CLIP)
-    size = batch.advantages.abs() * live
-    return Mean((terms.weights.abs() * size).sum(), (kept * size).sum())
+def order_statistics(values: Tensor, ranks: Sequence[int]) -> list[Tensor]:
+    """Take the values, `[tokens]`, of these ranks, from 1 for the smallest, as sorting them would.
+
+    Sorting is slow on a CPU. There numbers are counted by their leading bits, whose order as integers
+    is theirs, and only those that share the bits of a rank are looked at.
+    """
+    if by_kernel(values) or len(values) <= FEW:
+        ordered = values.sort().values
+        return [ordered[rank - 1] for rank in ranks]
+    integer, width = (torch.int32, 32) if values.dtype == torch.float32 else (torch.int64, 64)
+    bits = values.view(integer)
+    leading = (bits ^ ((bits >> (width - 1)) & torch.iinfo(integer).max)) >> (width - LEADING)
+    leading += 1 << (LEADING - 1)
+    heights = leading.bincount(minlength=1 << LEADING).cumsum(0)
+    chosen = []
+    for rank in ranks:
+        place = int(torch.searchsorted(heights, rank))
+        below = int(heights[place - 1]) if place else 0
+        chosen.append(values[leading == place].kthvalue(rank - below).values)
+    return chosen

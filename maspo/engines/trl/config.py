@@ -74,12 +74,20 @@ class MASPOConfig(GRPOConfig):
     stay those of all completions."""
 
     trim_padding: bool = True
-    """Deal the completions of an update to micro-batches by length, and run the model in passes of
-    like length that are no wider than their longest row."""
+    """Deal the completions of a rollout so that those of a prompt are in one update, as in verl, and those
+    of an update to micro-batches by prompt or by length; run the model in passes of like rows that are
+    no wider than their longest one."""
+
+    share_prefix: bool = True
+    """Run each distinct prompt of a pass once, with gradient, and its completions behind its keys and
+    values, where that costs less. Same gradients; models that this cannot be done with say so once."""
 
     reuse_first_forward: bool = True
     """Take the old log-probabilities of the first update from its own forward pass, and compute those of
     the later ones for the completions that have a gradient; with `num_iterations` 1 and without vLLM."""
+
+    diagnostics_every: int = 1
+    """Describe the gate, under `maspo/...` in the log, on every so many micro-batches of training."""
 
     staleness: int = 0
     """Draw each rollout, and score its old log-probabilities, by the weights of so many rollouts ago; at
@@ -116,6 +124,8 @@ class MASPOConfig(GRPOConfig):
         self._refuse_settings_without_effect()
         self._choose_advantages()
         self._check_staleness()
+        if self.diagnostics_every < 1:
+            raise InputError(f"diagnostics_every must be at least 1, not {self.diagnostics_every}")
         given = self.generation_batch_size or self.steps_per_generation
         if self.updates_per_rollout is not None and given:
             raise InputError(

@@ -36,11 +36,20 @@ def positions(attention_mask: Tensor) -> Tensor:
     return places.masked_fill(attention_mask == 0, 0)
 
 
+def forward_of(model: Any, bare: Any) -> Callable[..., Any]:
+    """Return the forward pass of `model`, with positions where `bare`, what is inside, needs them."""
+    return with_positions(model) if takes_positions(bare) else model
+
+
 def with_positions(model: Any) -> Callable[..., Any]:
-    """Return the forward pass of `model`, with `position_ids` from its mask unless they are given."""
+    """Return the forward pass of `model`, with `position_ids` from its mask unless they are given.
+
+    The mask may be wider than the tokens, where a cache holds what is before them.
+    """
 
     def forward(**inputs: Any) -> Any:
-        inputs.setdefault("position_ids", positions(inputs["attention_mask"]))
+        columns = inputs["input_ids"].size(1)
+        inputs.setdefault("position_ids", positions(inputs["attention_mask"])[:, -columns:])
         return model(**inputs)
 
     return forward

@@ -39,10 +39,10 @@ from maspo.engines.trl.handover import (
 )
 from maspo.engines.trl.model_card import CARD_NAME, CARD_PAPER, CARD_TAGS
 from maspo.engines.trl.nonfinite_guard import BESIDE_TEXT, NonfiniteGuard
-from maspo.engines.trl.passes import score_passes
+from maspo.engines.trl.passes import TextRows
 from maspo.engines.trl.past import past_policies
 from maspo.engines.trl.policy_scores import score_policy
-from maspo.engines.trl.positions import takes_positions, with_positions
+from maspo.engines.trl.positions import forward_of
 from maspo.engines.trl.reference import reference_is
 from maspo.engines.trl.resumable import ResumableTrainer
 from maspo.engines.trl.reward_check import check_rewards, naming_samples
@@ -200,7 +200,8 @@ class MASPOTrainer(ResumableTrainer):
         with self._handing_over(LossPass(dict(inputs), live)) as one:
             loss = super()._compute_loss(model, one.inputs)
         assert one.applied is not None
-        self._gate_logs[self._mode].add(one.applied.metrics())
+        if not self.model.training or self._step % self.args.diagnostics_every == 0:
+            self._gate_logs[self._mode].add(one.applied.metrics())
         metrics: Any = self._metrics[self._mode]
         # TRL's clip is open and cut nothing off: the tokens that the objective did take its place.
         for name, ratio in clip_ratios(one.applied, self._sum_over_processes, self._gather).items():
@@ -232,26 +233,20 @@ class MASPOTrainer(ResumableTrainer):
             if text_alone:
                 zeros = input_ids.new_zeros(len(input_ids), logits_to_keep, dtype=torch.float32)
                 return zeros, None, None
-        if text_alone and takes_positions(self.accelerator.unwrap_model(model)):
-            model = with_positions(model)
-        score = partial(
-            super()._get_per_token_logps_and_entropies, model, compute_entropy=compute_entropy
-        )
-        passes = None
-        if text_alone and not compute_aux_loss:
+        score = partial(super()._get_per_token_logps_and_entropies, compute_entropy=compute_entropy)
+        if text_alone and not compute_aux_loss and self._saving.saves:
+            text = TextRows(ids=input_ids, mask=attention_mask, completion=logits_to_keep)
             live = one.live if isinstance(one, OldPolicyPass | LossPass) else None
             most_rows = batch_size or len(input_ids)
-            passes = self._saving.plan(attention_mask, logits_to_keep, live, most_rows)
-        if passes is None:
+            log_probs, entropies = self._saving.score(score, model, text, live, most_rows)
+            aux_loss = None
+        else:
+            if text_alone:
+                model = forward_of(model, self.accelerator.unwrap_model(model))
             log_probs, entropies, aux_loss = score(
-                input_ids, attention_mask, logits_to_keep, batch_size=batch_size,
+                model, input_ids, attention_mask, logits_to_keep, batch_size=batch_size,
                 compute_aux_loss=compute_aux_loss, **extras,
             )  # fmt: skip
-        else:
-            log_probs, entropies = score_passes(
-                score, input_ids, attention_mask, logits_to_keep, passes
-            )
-            aux_loss = None
         if isinstance(one, LossPass):
             put_objective(one, log_probs, entropies, self.args, self._sum_over_processes)
         return log_probs, entropies, aux_loss
