@@ -53,7 +53,8 @@ def measure(ours: bool, repeats: int, point: dict[str, int]) -> dict[str, float]
         model="embedded", prompts=point["completions"] // point["samples"],
         samples=point["samples"], updates=UPDATES,
         accumulation=point["completions"] // ROWS // UPDATES, longest=point["longest"], dead=0.5,
-        lengths="lognormal", objective="maspo", prompt_tokens=None, checkpointing=True,
+        lengths="lognormal", objective="maspo", prompt_tokens=None, checkpointing=True, share=True,
+        dtype="float32",
     )  # fmt: skip
     update = Update(options, ours=ours, vocabulary=point["vocabulary"])
     before = peak()

@@ -5,24 +5,24 @@
 Each is called on the same float32 tensors, [64, 4096] and [512, 1024], by turns, so that a busy
 moment hits all alike; times are medians over the repeats, ratios medians of the ratios within a
 turn. verl and TRL are compared where they are installed. Memory is the peak of what torch allocates,
-beyond the inputs.
+beyond the inputs. Where there is a GPU, it runs there.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import torch
-from record import record, spread
+from record import now, record, spread
 from torch.profiler import ProfilerActivity, profile
 
 import maspo
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 SHAPES = [(64, 4096), (512, 1024)]
 Loss = Callable[..., torch.Tensor]
 
@@ -32,13 +32,14 @@ def inputs(batch: int, tokens: int) -> dict[str, torch.Tensor]:
     g = torch.Generator().manual_seed(0)
     old = -3 * torch.rand(batch, tokens, generator=g) ** 2
     lengths = torch.randint(tokens // 4, tokens + 1, (batch, 1), generator=g)
-    return {
+    drawn = {
         "old": old,
         "log_probs": old + 0.2 * torch.randn(batch, tokens, generator=g),
         "advantages": torch.randn(batch, 1, generator=g).expand(batch, tokens).contiguous(),
         "mask": (torch.arange(tokens) < lengths).float(),
         "entropies": torch.rand(batch, tokens, generator=g),
     }
+    return {name: tensor.to(DEVICE) for name, tensor in drawn.items()}
 
 
 def ours(name: str, diagnostics: bool) -> Loss:
@@ -145,13 +146,18 @@ def trls(loss_type: str) -> Loss | None:
 def once(loss: Loss, given: dict[str, torch.Tensor]) -> float:
     """Run forward and backward; return milliseconds."""
     leaf = given["log_probs"].detach().requires_grad_()
-    started = time.perf_counter()
+    started = now()
     loss(**{**given, "log_probs": leaf}).backward()
-    return 1000 * (time.perf_counter() - started)
+    return 1000 * (now() - started)
 
 
 def peak_mib(loss: Loss, given: dict[str, torch.Tensor]) -> float:
     """Follow every allocation of one forward and backward; return the highest total in MiB."""
+    if DEVICE.type == "cuda":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        once(loss, given)
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
         once(loss, given)
     total = peak = 0

@@ -32,6 +32,13 @@ def pairs(
     return rates
 
 
+def now() -> float:
+    """Return the time in seconds, once the device has done what it was given."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 def spread(values: Sequence[float], digits: int = 2) -> dict[str, float]:
     """Give the median, the smallest and the largest value."""
     three = {"median": statistics.median(values), "min": min(values), "max": max(values)}

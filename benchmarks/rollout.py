@@ -19,11 +19,11 @@ import time
 from typing import Any
 
 import torch
+from made_models import get_model
 from record import matrix_rate, pairs, record, spread
 from transformers import GenerationConfig
 
 from maspo.data.arithmetic import arithmetic_problems
-from maspo.models import load_model
 from maspo.sampling.group import complete
 
 
@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("--engine", choices=("transformers", "vllm"), default="transformers")
     parser.add_argument("--record", action="store_true")
     options = parser.parse_args()
-    model, tokenizer = load_model(options.model, options.dtype)
+    model, tokenizer = get_model(options.model, options.dtype)
     model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     rollout = Rollout(model, tokenizer, options)
     before = matrix_rate(model.dtype, model.device)

@@ -35,44 +35,13 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from record import matrix_rate, pairs, record, spread
-from transformers import AutoModelForCausalLM, LlamaConfig
+from made_models import get_model
+from record import matrix_rate, now, pairs, record, spread
 from trl import GRPOConfig, GRPOTrainer
 
 import maspo
 from maspo.core.apply import Applied
 from maspo.engines.trl import MASPOConfig, MASPOTrainer, trainer
-from maspo.models import load_model
-
-SIZES: dict[str, dict[str, Any]] = {
-    "27M": {
-        "hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 8, "num_attention_heads": 8,
-        "num_key_value_heads": 4, "vocab_size": 4096,
-    },
-    "135M": {  # SmolLM2's
-        "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,
-        "num_key_value_heads": 3, "vocab_size": 49152,
-    },
-    "1B": {  # Llama 3.2's
-        "hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16, "num_attention_heads": 32,
-        "num_key_value_heads": 8, "head_dim": 64, "vocab_size": 128256,
-    },
-}  # fmt: skip
-"""Llamas of random weights, by the number of their parameters."""
-
-
-def get_model(name: str, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
-    """Load a model, or make one of `SIZES` with the embedded tokenizer; return it with its tokenizer."""
-    if name not in SIZES:
-        return load_model(name)
-    config = LlamaConfig(
-        **SIZES[name], tie_word_embeddings=True, max_position_embeddings=8192, bos_token_id=1,
-        eos_token_id=2, pad_token_id=0,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(config, dtype=dtype)
-    return model, load_model("embedded")[1]
-
 
 SPENT: list[float] = []
 """Seconds that ours took for weights, and their hand-over to TRL's loss, of each micro-batch."""
@@ -103,7 +72,7 @@ class Update:
         half: bool = False,
     ) -> None:
         self.options = options
-        model, tokenizer = get_model(options.model)
+        model, tokenizer = get_model(options.model, options.dtype)
         if vocabulary is not None:
             model.resize_token_embeddings(vocabulary)
         rows = options.prompts * options.samples
@@ -119,7 +88,9 @@ class Update:
         data = Dataset.from_dict({"prompt": [str(i) for i in range(rows)]})
         if ours:
             objective = maspo.make_objective(options.objective)
-            args = MASPOConfig(**common, objective=objective, advantages=None)
+            args = MASPOConfig(
+                **common, objective=objective, advantages=None, share_prefix=options.share
+            )
             kind: Any = MASPOTrainer
         else:
             args, kind = GRPOConfig(**common), GRPOTrainer
@@ -169,7 +140,7 @@ class Update:
         trainer._step = 0
         SPENT.clear()
         rollout = [{"prompt": ""} for _ in self.answers]
-        started = _now()
+        started = now()
         for step in range(options.updates * options.accumulation):
             inputs = trainer._prepare_inputs(rollout)
             trainer.compute_loss(trainer.model, inputs).backward()
@@ -179,13 +150,7 @@ class Update:
                 trainer.optimizer.step()
                 trainer.model.zero_grad()
         self.objective_seconds = sum(SPENT)
-        return _now() - started
-
-
-def _now() -> float:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
+        return now() - started
 
 
 def resident() -> float:
@@ -206,6 +171,7 @@ def main() -> None:
     """Measure, print, and record with `--record`."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", default="embedded")
+    parser.add_argument("--dtype", default="float32")
     parser.add_argument("--prompts", type=int, default=16)
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--updates", type=int, default=4)
@@ -217,6 +183,7 @@ def main() -> None:
     parser.add_argument("--objective", default="grpo")
     parser.add_argument("--against", choices=("stock", "bfloat16"), default="stock")
     parser.add_argument("--checkpointing", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--share", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--peak", choices=("ours", "other"), help=argparse.SUPPRESS)
     parser.add_argument("--record", action="store_true")
@@ -232,16 +199,18 @@ def main() -> None:
         return print(json.dumps(resident() - before))
     peaks = {side: round(peak_in_a_process(side)) for side in ("ours", "other")}
     ours, other = Update(options, ours=True), Update(options, ours=half, half=half)
-    before = matrix_rate(torch.float32, ours.trainer.model.device)
+    before = matrix_rate(ours.trainer.model.dtype, ours.trainer.model.device)
     times = pairs(ours, other, options.repeats)
-    rate = statistics.median([before, matrix_rate(torch.float32, ours.trainer.model.device)])
+    rate = statistics.median(
+        [before, matrix_rate(ours.trainer.model.dtype, ours.trainer.model.device)]
+    )
     parameters = ours.trainer.model.num_parameters()
     # Each live row is updated on once, and scored before in all updates but the first.
     work = 2 * parameters * ours.live_tokens * (3 + 1 - 1 / options.updates)
     row = {
         **{name: getattr(options, name) for name in (
             "prompts", "samples", "updates", "accumulation", "prompt_tokens", "longest", "dead", "lengths",
-            "objective", "against", "checkpointing", "repeats",
+            "objective", "against", "checkpointing", "share", "dtype", "repeats",
         )},
         "model": options.model.rpartition("/")[2],
         "ratio": spread([other / ours for ours, other in times]),

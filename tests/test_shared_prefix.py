@@ -155,6 +155,14 @@ def test_layers_that_are_run_again_for_their_gradient_see_the_same_prompts(name)
     assert not layers  # the switch is back where it was
 
 
+def test_a_model_that_keeps_its_cache_from_such_layers_is_found_out():
+    model, _ = make("gpt2")
+    add_fused_lm_head(model, outputs=("log_probs", "entropy"))
+    model.train().gradient_checkpointing_enable({"use_reentrant": False})
+    with pytest.raises(LookupError, match="leaves no keys and values behind"):
+        both_ways(model, by_trl, rows())
+
+
 def test_adapters_get_the_gradients_of_the_plain_pass():
     model, _ = make("qwen2")
     add_fused_lm_head(model, outputs=("log_probs", "entropy"))
@@ -314,8 +322,9 @@ def train(folder, monkeypatch=None, **settings):
         args = MASPOConfig(
             output_dir=str(folder), objective=maspo.MASPO(), per_device_train_batch_size=8,
             gradient_accumulation_steps=2, num_generations=4, max_completion_length=10,
-            learning_rate=1e-3, bf16=False, use_cpu=True, report_to=[], disable_tqdm=True,
-            save_strategy="no", seed=3, **{"updates_per_rollout": 2, "max_steps": 4, **settings},
+            learning_rate=1e-3, bf16=False, report_to=[], disable_tqdm=True,
+            save_strategy="no", seed=3,
+            **{"updates_per_rollout": 2, "max_steps": 4, "use_cpu": True, **settings},
         )  # fmt: skip
         trainer = MASPOTrainer(
             model, even_tokens, args,
