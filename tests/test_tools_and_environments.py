@@ -15,7 +15,14 @@ from bigram import build
 from datasets import Dataset
 
 import maspo
-from maspo.engines.trl import MASPOConfig, MASPOTrainer, group_decoding
+from maspo.engines.trl import (
+    MASPOConfig,
+    MASPOTrainer,
+    compute_saving,
+    group_decoding,
+    pass_costs,
+)
+from maspo.engines.trl.shared_prefix import score_shared
 
 END = "<|im_end|>"
 FIRST = ['<tool_call>\n{"name": "look", "arguments": {"place": ', "1", "}}\n</tool_call>"]
@@ -150,3 +157,25 @@ def test_turns_are_the_same_under_group_decoding(given, prompts, tmp_path, monke
         for name in ("mask", "log_probs", "old_log_probs", "advantages"):
             assert torch.equal(getattr(a, name), getattr(b, name)), name
         assert (a.log_probs[a.mask] > -0.1).all(), "the model is sure of all that it wrote"
+
+
+@pytest.mark.parametrize(
+    "given", [{"tools": [look]}, {"environment_factory": Search}], ids=["tools", "environment"]
+)
+def test_turns_are_scored_alike_behind_a_prompt_that_is_shared(given, tmp_path, monkeypatch):
+    shared = []
+
+    def counted(score, model, bare, text):
+        shared.append((len(text.ids), int(text.prompts().max()) + 1))
+        return score_shared(score, model, bare, text)
+
+    monkeypatch.setattr(compute_saving, "score_shared", counted)
+    seen = []
+    for call in (0.0, 1e9):
+        monkeypatch.setitem(pass_costs.PRICES, "cpu", pass_costs.Prices(call=call, repeat=0.0))
+        _, scored, _ = run(tmp_path / str(call), ["near", "here"], group_decoding=True, **given)
+        seen.append(scored)
+    assert shared == [(2, 1)] * 3  # one of them to be compared with the plain pass
+    for a, b in zip(*seen, strict=True):
+        assert torch.equal(a.mask, b.mask)
+        torch.testing.assert_close(a.log_probs, b.log_probs, rtol=0, atol=1e-5)
