@@ -32,6 +32,7 @@ SCORING = (
 
 RELIES_ON = {
     "group_decoding": {"_generate_single_turn": ("prompt_ids", "images", "multimodal_fields")},
+    "share_prefix": {"_get_per_token_logps_and_entropies": SCORING},
     "skip_dead_rows": {"_get_per_token_logps_and_entropies": SCORING},
     "trim_padding": {
         "_get_per_token_logps_and_entropies": SCORING,
