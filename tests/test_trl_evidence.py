@@ -86,7 +86,7 @@ def test_a_loss_that_ignores_the_advantages_it_is_fed_is_found(unknown_version, 
         ("_prepare_inputs", {"trim_padding", "reuse_first_forward"}),
         (
             "_get_per_token_logps_and_entropies",
-            {"skip_dead_rows", "trim_padding", "reuse_first_forward"},
+            {"share_prefix", "skip_dead_rows", "trim_padding", "reuse_first_forward"},
         ),
     ],
 )
