@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import json
 import posixpath
 import re
 from collections.abc import Iterator
@@ -151,9 +152,39 @@ def _objective(name: str, kind: Any, pictured: bool) -> str:
         + _table(("setting", "symbol", "default", "allowed", "meaning"), rows)
         + "\n## At a glance\n\n"
         + _table(("", ""), told)
+        + _studied(name)
         + f"\n## Use\n\nIn a recipe:\n\n```yaml\nobjective: {{name: {name}}}\n```\n\nIn Python:\n\n"
         f"```python\nimport maspo\n\nobjective = maspo.make_objective({name!r})\n```\n"
     )
+
+
+def _studied(name: str) -> str:
+    """List how an objective did in the studies, from their results."""
+    rows = []
+    for file in sorted(ROOT.glob("docs/studies/*/results.json")):
+        found = json.loads(file.read_text("utf-8"))
+        for group in found["groups"]:
+            for one in group["objectives"]:
+                if one["objective"] == name:
+                    study = f"[{file.parent.name}](../../studies/{file.parent.name}/report.md)"
+                    setup = (group["updates_per_rollout"], f"{one['learning_rate']:g}")
+                    rows.append((study, *setup, _percent(one["score"]), one["verdict"] or ""))
+    columns = (
+        "study",
+        "updates per rollout",
+        "learning rate",
+        "avg@k after",
+        "against its baseline",
+    )
+    about = (
+        "Means over seeds with 95 % intervals, on small models and small tasks; "
+        "[the studies](../../studies/README.md) say what follows from them, and what does not.\n\n"
+    )
+    return "\n## In our studies\n\n" + about + _table(columns, rows) if rows else ""
+
+
+def _percent(score: dict[str, float]) -> str:
+    return "{value:.1%} ({low:.1%} to {high:.1%})".format(**score)
 
 
 def _allowed(default: Any, known: Any) -> str:
