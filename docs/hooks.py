@@ -5,6 +5,7 @@ Pages that are listed here have no file in docs/: nothing is written twice.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import io
 import json
@@ -66,7 +67,8 @@ def on_post_build(config: MkDocsConfig) -> None:
     for place, (title, text) in sorted(_written.items()):
         target = site / place.replace("README.md", "index.md")
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, "utf-8")
+        text = re.sub(r"^::: (\S+)$", lambda found: _documented(found[1]), text, flags=re.MULTILINE)
+        target.write_text(re.sub(r"(\]\([^)\s]*)README\.md", r"\1index.md", text), "utf-8")
         lines.append(f"- [{title}]({target.relative_to(site).as_posix()})")
     (site / "llms.txt").write_text("\n".join(lines) + "\n", "utf-8")
 
@@ -81,6 +83,16 @@ def generated() -> Iterator[tuple[str, str | bytes]]:
     yield "reference/api.md", _api()
     yield "reference/metrics.md", _metrics()
     yield "reference/versions.md", _versions()
+
+
+def _documented(path: str) -> str:
+    """Return a public name with signature and docstring, as the Markdown of the API has it."""
+    home, _, name = path.rpartition(".")
+    value = getattr(importlib.import_module(home), name)
+    if not callable(value):
+        return f"## {name}"
+    signature = f"```python\n{name}{inspect.signature(value)}\n```"
+    return f"## {name}\n\n{signature}\n\n{inspect.getdoc(value) or ''}"
 
 
 def _shown(place: str) -> str:

@@ -50,8 +50,8 @@ def rollout_weights(
             the engine did not score, counts as x = 1.
         mask: `[batch, time]`, bool or 0/1; what lies under 0 may be anything.
         mode: one of `maspo.ROLLOUT_MODES`, see `maspo.core.rollout`.
-        low, high: bounds, themselves allowed; without them those of the mode. 0 and infinity are
-            no bounds.
+        low: lower bound, itself allowed; without it that of the mode. 0 is no bound.
+        high: upper bound, likewise; infinity is no bound.
 
     log x is held at ± 20, of tokens and of sequences. Raises InputError for an unknown mode and for
     bounds that contradict each other, ValueError where shapes do not agree.
