@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from maspo.cli.options import EngineName, Overrides, RecipeName, launches, with_signature
-from maspo.cli.terminal import console, say
-from maspo.engines.engine import DEFAULT_ENGINE, Launch
+from maspo.cli.terminal import console, quiet, say
+from maspo.engines.engine import DEFAULT_ENGINE, InProcessEngine, Launch, engine_named
 from maspo.errors import InputError
 from maspo.lab.objective_list import ABLATIONS, RIVALS
 
@@ -103,6 +103,8 @@ def compare(
     )
     folder = RaceFolder.choose(out, chosen.name)
     if launch.dry_run:
+        if isinstance(engine_named(engine), InProcessEngine):
+            quiet()
         rehearse(plan, folder, Screen(console), parallel=parallel)
         return
     from maspo.lab.race.race import run_race
