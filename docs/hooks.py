@@ -243,13 +243,19 @@ def _recipe() -> str:
     )
     groups: dict[str, list[tuple[str, ...]]] = {}
     for field in recipe_fields():
-        row = (f"`{field.key}`", field.type, f"`{field.default}`", field.meaning)
+        row = (f"`{field.key}`", field.type, _yaml(field.default), field.meaning)
         groups.setdefault(field.key.partition(".")[0], []).append(row)
     single = [row for rows in groups.values() if len(rows) == 1 for row in rows]
     groups = {"The run": single, **{k: rows for k, rows in groups.items() if len(rows) > 1}}
     for name, rows in groups.items():
         text += f"\n## {name}\n\n" + _table(("key", "type", "default", "meaning"), rows)
     return text
+
+
+def _yaml(value: Any) -> str:
+    """Write a default as a recipe has it; nothing for an empty text."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return f"`{text}`" if text else ""
 
 
 def _commands() -> str:
