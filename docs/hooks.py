@@ -91,8 +91,9 @@ def _documented(path: str) -> str:
     value = getattr(importlib.import_module(home), name)
     if not callable(value):
         return f"## {name}"
-    signature = f"```python\n{name}{inspect.signature(value)}\n```"
-    return f"## {name}\n\n{signature}\n\n{inspect.getdoc(value) or ''}"
+    error = isinstance(value, type) and issubclass(value, Exception)
+    signature = "" if error else f"```python\n{name}{inspect.signature(value)}\n```\n\n"
+    return f"## {name}\n\n{signature}{inspect.getdoc(value) or ''}"
 
 
 def _shown(place: str) -> str:
