@@ -177,7 +177,7 @@ def _launch(
         launch_recipe(recipe, folder, screen, engine, launch, strict=strict, resumed=resumed)
     except Stopped as stopped:
         on = "; the job goes on, see `ray job list`" if launch.submit else ""
-        say(f"{stopped.sentence}{on}; {_way_on(folder)}")
+        say(f"{stopped.sentence}{on}; {_way_on(folder, recipe, [] if resumed else None)}")
         raise
     if not launch.dry_run:
         say(f"\nrun folder {folder.path}, report {folder.path / 'report.html'}")
