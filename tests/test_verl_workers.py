@@ -34,45 +34,92 @@ def run(script, *arguments, limit):
     return done.stdout
 
 
-def plain_updates():
+def plain_loss(rows, parts, new, entropies, step):
+    """Sum the loss of micro-batches that several processes hold, each a list of rows, by the library."""
+    objective, tokens = make_objective(**step["objective"]), rows["response_mask"].sum()
+    found = []
+
+    def on(each, sum_over_processes):
+        return policy_loss(
+            new[each], rows["old_log_probs"][each], rows["advantages"][each],
+            rows["response_mask"][each], objective=objective, reduction="token-mean",
+            denominator=tokens, rollout_weights=rows["rollout_is_weights"][each],
+            entropies=entropies[each], sum_over_processes=sum_over_processes,
+        )  # fmt: skip
+
+    for together in parts:
+        sums = []
+        for each in together:  # what every process would add
+            with torch.no_grad():
+                on(each, lambda own, sums=sums: sums.append(own) or own)
+        total = sum(sums) if sums else None
+        found += [on(each, lambda _, total=total: total) for each in together]
+    return found
+
+
+def plain_updates(world):
     """Take the same updates as `verl_support.updates` with the library and plain PyTorch alone."""
     from transformers import AutoModelForCausalLM
 
     from maspo.models import EMBEDDED
 
     rows = updates.responses()
-    old = updates.old_log_probs(rows)
+    rows["old_log_probs"] = updates.old_log_probs(rows)
     model = AutoModelForCausalLM.from_pretrained(EMBEDDED, dtype=torch.float32)
     optimizer = torch.optim.AdamW(model.parameters(), lr=updates.LEARNING_RATE, weight_decay=0.0)
-    for _ in updates.MICRO:
-        result = policy_loss(
-            updates.log_probs(model, rows), old, rows["advantages"], rows["response_mask"],
-            objective=make_objective(**updates.OBJECTIVE),
-            rollout_weights=rows["rollout_is_weights"],
-        )  # fmt: skip
+    share = updates.ROWS // world
+    for step in updates.STEPS:
+        micro = updates.micro_of(step, world)
+        parts = [
+            [slice(rank * share + n, rank * share + n + micro) for rank in range(world)]
+            for n in range(0, share, micro)
+        ]
+        new, entropies = updates.scores(model, rows)
+        losses = plain_loss(rows, parts, new, entropies.detach(), step)
+        loss = sum(one.loss for one in losses)
         optimizer.zero_grad()
-        result.loss.backward()
+        loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        metrics = {f"actor/{name}": float(mean) for name, mean in result.metrics.items()}
-        yield {"loss": result.loss.item(), "grad_norm": norm.item(), **metrics}
+        pooled = {}
+        for one in losses:
+            for name, mean in one.metrics.items():
+                pooled[name] = pooled[name] + mean if name in pooled else mean
+        metrics = {f"actor/{name}": float(mean) for name, mean in pooled.items()}
+        yield {"loss": loss.item(), "grad_norm": norm.item(), **metrics}
 
 
-def test_updates_in_ray_workers_are_those_of_plain_pytorch(tmp_path):
-    run("updates.py", tmp_path / "found.json", limit=300)
-    found = json.loads((tmp_path / "found.json").read_text())
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    out = tmp_path_factory.mktemp("updates") / "found.json"
+    run("updates.py", out, limit=600)
+    return json.loads(out.read_text())
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_updates_in_ray_workers_are_those_of_plain_pytorch(found, world):
     exact = ("gate_mean", "gate_active", "ratio_mean", "effective_ratio_mean", "grad_mass_vs_clip")
-    for step, expected in enumerate(plain_updates()):
-        for world in ("1", "2"):
-            verls = found[world][step]
-            for key in ("loss", "grad_norm", *(f"actor/maspo/{name}" for name in exact)):
-                assert verls[key] == pytest.approx(expected[key], rel=2e-5, abs=2e-6), (world, key)
-    first, _, last = found["1"]
-    assert abs(last["loss"] - first["loss"]) > 0.01  # the weights did change
+    verls = found[str(world)]
+    for step, expected, got in zip(updates.STEPS, plain_updates(world), verls, strict=True):
+        names = [f"actor/maspo/{name}" for name in exact if f"actor/maspo/{name}" in expected]
+        for key in ("loss", "grad_norm", *names):
+            assert got[key] == pytest.approx(expected[key], rel=2e-5, abs=2e-6), (step, key)
+        assert step["objective"]["name"] != "maspo" or len(names) == len(exact)
+    assert abs(verls[2]["loss"] - verls[0]["loss"]) > 0.01  # the weights did change
 
 
-def test_a_loss_is_registered_in_every_ray_worker_and_an_unknown_one_is_an_error():
-    out = json.loads(run("registry.py", limit=200).splitlines()[-1])
+def test_one_process_and_two_give_the_same_but_where_micro_batches_are_coupled(found):
+    same = [
+        one["loss"] == pytest.approx(two["loss"], rel=2e-5, abs=2e-6)
+        for one, two in zip(found["1"], found["2"], strict=True)
+    ]
+    whole = ["coupling" not in step for step in updates.STEPS]
+    assert all(equal for equal, alone in zip(same, whole, strict=True) if alone)
+    assert not all(same)
+
+
+def test_a_loss_is_registered_in_every_ray_worker_and_an_unknown_one_is_an_error(found):
+    out = found["registry"]
     assert out["maspo"] == "maspo" and out["maspo.gspo"] == "gspo"
     assert "Unsupported loss mode: no_such_loss" in out["no_such_loss"]
     assert out["pid"] != out["driver"]

@@ -2,8 +2,8 @@
 
     PYTHONPATH=tests python tests/verl_support/updates.py OUT.json
 
-Each of three updates takes the same eight responses as one mini-batch, in micro-batches of 4, 2 and 1.
-Writes verl's metrics: a list of three for each world size.
+Every one of `STEPS` takes the same eight responses as one mini-batch. Writes verl's metrics, a list for
+each world size, and what a worker of Ray's finds in verl's registry.
 """
 
 import json
@@ -18,9 +18,28 @@ from maspo.models import EMBEDDED
 from verl_support.environment import ENVIRONMENT
 
 ROWS, PROMPT, TIME = 8, 6, 10
-MICRO = (4, 2, 1)
 LEARNING_RATE = 1e-4
 OBJECTIVE = {"name": "maspo", "alpha": 0.5, "sigma_base": 0.5}
+STEPS = (
+    {"objective": OBJECTIVE, "micro": 4},
+    {"objective": OBJECTIVE, "micro": 2},
+    {"objective": OBJECTIVE, "micro": 1},
+    {"objective": {"name": "entropy_advantage"}, "micro": 2},
+    {"objective": {"name": "aspo"}, "micro": 4},
+    {"objective": {"name": "bapo", "upper_max": 1.5}, "micro": None},  # the update in one piece
+    # From here on the weights depend on the number of processes.
+    {"objective": {"name": "bapo", "upper_max": 1.5}, "micro": 2, "coupling": "micro_batch"},
+    {"objective": {"name": "kl_cov", "fraction": 0.1}, "micro": 2, "coupling": "micro_batch"},
+)  # fmt: skip
+"""The updates: objective, responses of a micro-batch of one process, and what is coupled.
+
+Clip-Cov is not among them: it draws by the last bits of the log-probabilities, which differ here.
+"""
+
+
+def micro_of(step, world):
+    """Give the responses in a micro-batch of one process."""
+    return step["micro"] or ROWS // world
 
 
 def responses():
@@ -43,11 +62,16 @@ def responses():
     }
 
 
-def log_probs(model, rows):
-    """Score the responses with a plain forward pass, `[ROWS, TIME]`."""
+def scores(model, rows):
+    """Score the responses with a plain forward pass: log-probabilities and entropies, `[ROWS, TIME]`."""
     keys = ("input_ids", "attention_mask", "position_ids")
-    logits = model(**{key: rows[key] for key in keys}).logits[:, PROMPT - 1 : -1]
-    return logits.log_softmax(-1).gather(-1, rows["responses"][..., None])[..., 0]
+    logits = model(**{key: rows[key] for key in keys}).logits[:, PROMPT - 1 : -1].log_softmax(-1)
+    entropies = -(logits.exp() * logits).sum(-1)
+    return logits.gather(-1, rows["responses"][..., None])[..., 0], entropies
+
+
+def log_probs(model, rows):
+    return scores(model, rows)[0]
 
 
 def old_log_probs(rows):
@@ -57,6 +81,19 @@ def old_log_probs(rows):
     model = AutoModelForCausalLM.from_pretrained(EMBEDDED, dtype=torch.float32)
     with torch.no_grad():
         return (log_probs(model, rows) + rows["shift"]).clamp(max=0)
+
+
+def look_up(names):
+    """Say what a process finds in verl's registry."""
+    from verl.trainer.ppo.core_algos import get_policy_loss_fn
+
+    found = {"pid": os.getpid()}
+    for name in names:
+        try:
+            found[name] = get_policy_loss_fn(name).objective_name
+        except ValueError as error:
+            found[name] = str(error)
+    return found
 
 
 def updates(world, data):
@@ -95,28 +132,27 @@ def updates(world, data):
         ),
         checkpoint_config=CheckpointConfig(),
     )
-    actor = FSDPActorConfig(
-        strategy="fsdp2",
-        policy_loss=MASPOPolicyLossConfig(objective=OBJECTIVE),
-        rollout_n=1,
-        ppo_micro_batch_size_per_gpu=1,
-        use_torch_compile=False,
-    )
     workers = RayWorkerGroup(
         resource_pool=RayResourcePool([world]),
         ray_cls_with_init=RayClassWithInitArgs(ray.remote(TrainingWorker), config=config),
         device_name="cpu",
     )
     workers.reset()
-    workers.set_loss_fn(partial(ppo_loss, config=actor))
     found = []
-    for micro in MICRO:
+    for step in STEPS:
+        loss = MASPOPolicyLossConfig(objective=step["objective"], coupling=step.get("coupling"))
+        asks = bool(loss.made.inputs)
+        actor = FSDPActorConfig(
+            strategy="fsdp2", policy_loss=loss, rollout_n=1, ppo_micro_batch_size_per_gpu=1,
+            use_torch_compile=False, calculate_entropy=asks,
+        )  # fmt: skip
+        workers.set_loss_fn(partial(ppo_loss, config=actor))
         batch = data.clone()
-        settings = {"micro_batch_size_per_gpu": micro, "mini_batch_size": ROWS, "temperature": 1.0}
+        settings = {"mini_batch_size": ROWS, "temperature": 1.0, "global_batch_size": ROWS}
         settings |= {
-            "global_batch_size": ROWS,
+            "micro_batch_size_per_gpu": micro_of(step, world),
             "use_dynamic_bsz": False,
-            "calculate_entropy": False,
+            "calculate_entropy": asks,
         }
         tensordict_utils.assign_non_tensor(batch, **settings)
         metrics = tensordict_utils.get(workers.train_mini_batch(batch).get(), "metrics")
@@ -140,7 +176,10 @@ def main(out):
         log_to_driver=True,
     )  # fmt: skip
     try:
-        Path(out).write_text(json.dumps({world: updates(world, data) for world in (1, 2)}))
+        names = ["maspo", "maspo.gspo", "no_such_loss"]
+        registry = ray.get(ray.remote(look_up).remote(names)) | {"driver": os.getpid()}
+        found = {world: updates(world, data) for world in (1, 2)}
+        Path(out).write_text(json.dumps({"registry": registry, **found}))
     finally:
         ray.shutdown()
 
