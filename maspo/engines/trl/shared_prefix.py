@@ -82,9 +82,10 @@ def _run_prefixes(bare: Any, ids: Tensor, mask: Tensor, prompt_of: Tensor) -> li
     ids, mask = ids[first], mask[first]
     given = {"position_ids": positions(mask)} if takes_positions(bare) else {}
     backbone(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=False, **given)
-    if not cache.layers or any(layer.get_seq_length() != ids.size(1) for layer in cache.layers):
+    layers: list[Any] = list(cache.layers)
+    if not layers or any(layer.get_seq_length() != ids.size(1) for layer in layers):
         raise LookupError("its forward pass leaves no keys and values behind")
-    return cache.layers
+    return layers
 
 
 def _behind(model: Any, cache: Cache, mask: Tensor) -> Callable[..., Any]:
@@ -127,7 +128,7 @@ class _RepeatedLayer(DynamicLayer):
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        pairs = (self.keys, key_states), (self.values, value_states)
+        pairs: Any = ((self.keys, key_states), (self.values, value_states))
         keys, values = (
             torch.cat([prompt.index_select(0, self._prompt_of), row], dim=-2)
             for prompt, row in pairs
