@@ -54,7 +54,8 @@ def test_a_killed_run_goes_on_to_its_end(whole):
     assert [line["seconds"] for line in lines] == sorted(line["seconds"] for line in lines)
     for line in lines:
         assert line["rollout_corr/log_ppl_abs_diff"] < 1e-4  # the weights reached the sampler
-        assert 0 < line["maspo/gate_mean"] <= 1
+        assert 0 < line.get("maspo/gate_mean", 1) <= 1  # absent where no group had a signal
+        assert None not in line.values()
         assert line["kl"] > 0  # of a reference model: the second update of a rollout has moved
         assert line["learning_rate"] == pytest.approx(1e-4)
     assert len({line["entropy"] for line in lines}) == 3

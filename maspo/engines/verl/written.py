@@ -33,14 +33,15 @@ def read_metrics(folder: Path, updates: int) -> list[dict[str, Any]]:
     """Read verl's metrics, a line for each rollout; `updates` is the optimizer steps of one.
 
     `step` counts optimizer steps, `seconds` from the start of this process of verl's. What verl logs
-    without training, as an evaluation before it, is left out.
+    without training, as an evaluation before it, is left out, and so is a mean of nothing: NaN, where no
+    group of a rollout had a signal.
     """
     lines, seconds = [], 0.0
     for row in files.read_lines(folder / METRICS, torn=True):
         data = row["data"]
         seconds += sum(data.get(key) or 0.0 for key in SECONDS)
         if "training/global_step" in data:
-            named = {_name(key): value for key, value in data.items()}
+            named = {_name(key): data[key] for key in data if files.plain(data[key]) is not None}
             lines.append({"step": row["step"] * updates, "seconds": seconds, **named})
     return lines
 
