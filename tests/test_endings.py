@@ -14,6 +14,7 @@ from maspo.errors import RunError
 
 ROOT = str(Path(maspo.__file__).parents[1])
 HIDDEN = """
+import importlib.util
 import sys
 
 class Hidden:
@@ -21,6 +22,13 @@ class Hidden:
         if name.partition(".")[0] == {library!r}:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
+look = importlib.util.find_spec
+
+def told_no(name, package=None):
+    # Who only asks whether it is there gets None, as where it is not.
+    return None if name.partition(".")[0] == {library!r} else look(name, package)
+
+importlib.util.find_spec = told_no
 sys.meta_path.insert(0, Hidden())
 sys.argv = ["maspo", *{words!r}]
 from maspo.cli import main

@@ -35,7 +35,8 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     except ImportError as error:
         wants, newest = error.name or "", SUPPORTED.installed() == SUPPORTED.tested[-1]
-        if wants.startswith(__name__.partition(".")[0]) or (newest and not wants.startswith("trl")):
+        ours = wants.startswith(__name__.partition(".")[0])
+        if ours or wants == "trl" or (newest and not wants.startswith("trl")):
             raise
         raise InputError(
             f"{name} needs what TRL {SUPPORTED.installed()} does not have ({error}); run: {SUPPORTED.cure()}"
