@@ -179,23 +179,23 @@ def test_strict_refuses_an_inert_run(command, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_objectives_are_listed_and_shown(command, tmp_path):
-    listed = command("objectives", folder=tmp_path).stdout
+def test_objectives_are_listed_and_shown(tmp_path):
+    listed = run("objectives", folder=tmp_path).stdout
     for name, kind in maspo.OBJECTIVES.items():
         assert name in listed and kind.arxiv in listed
     assert len(listed.splitlines()) == len(maspo.OBJECTIVES)
-    assert "exp(-(ρ - 1)² / 2σ²)" in command("objectives", "--equations", folder=tmp_path).stdout
-    shown = command("objectives", "maspo", folder=tmp_path).stdout
+    assert "exp(-(ρ - 1)² / 2σ²)" in run("objectives", "--equations", folder=tmp_path).stdout
+    shown = run("objectives", "maspo", folder=tmp_path).stdout
     assert "sigma_base" in shown and "exp(-(ρ - 1)² / 2σ²)" in shown
     assert "advantages group, reduction token-mean" in shown
-    preset = command("objectives", "dr_grpo", folder=tmp_path).stdout
+    preset = run("objectives", "dr_grpo", folder=tmp_path).stdout
     assert "advantages center, reduction seq-mean-token-sum-norm" in preset
-    wrong = command("objectives", "mapso", folder=tmp_path)
+    wrong = run("objectives", "mapso", folder=tmp_path)
     assert wrong.returncode == 2 and "did you mean 'maspo'" in wrong.stderr
 
 
-def test_the_doctor_proves_which_objective_is_live(command, tmp_path):
-    done = command("doctor", "--json", folder=tmp_path)
+def test_the_doctor_proves_which_objective_is_live(tmp_path):
+    done = run("doctor", "--json", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["healthy"] and found["versions"]["maspo"] == maspo.__version__
