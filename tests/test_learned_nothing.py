@@ -144,7 +144,9 @@ def test_a_real_run_that_learns_has_no_warnings(tmp_path):
     rows = [json.loads(line) for line in lines]
     logged = {key for row in rows for key in row}
     drawn = {key for c in CHARTS for s in c.series for key in (s.metric, *(s.band or ()))}
-    assert any(s.label == "accuracy" for _, lines in present(rows) for s in lines)
+    shown = [s for _, lines in present(rows) for s in lines]
+    assert any(s.metric == "reward" for s in shown)
+    assert not any(s.label == "accuracy" for s in shown)  # the one reward, which it would lie under
     assert drawn <= logged, "a chart draws what no run logs"
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["warnings"] == [] and summary["weight_change"] > 1e-5
