@@ -136,7 +136,6 @@ def _objective(name: str, kind: Any, pictured: bool) -> str:
     from maspo.core.settings import settings_of
 
     first, _, rest = inspect.cleandoc(kind.__doc__ or "").partition("\n\n")
-    long = " (Mass-Adaptive Soft Policy Optimization)" if name == "maspo" else ""
     outline = kind().outline()
     rows = [
         (f"`{f.name}`", known.symbol, f"`{f.default}`", _allowed(f.default, known), known.doc)
@@ -161,7 +160,7 @@ def _objective(name: str, kind: Any, pictured: bool) -> str:
         else ""
     )
     return (
-        f"# {kind.title}{long}\n\n{first}\n\n{rest}\n{image}\n## Hyperparameters\n\n"
+        f"# {kind.title}\n\n{first}\n\n{rest}\n{image}\n## Hyperparameters\n\n"
         + _table(("setting", "symbol", "default", "allowed", "meaning"), rows)
         + "\n## At a glance\n\n"
         + _table(("", ""), told)

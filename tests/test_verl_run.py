@@ -4,29 +4,15 @@ The first one is killed and goes on; the second has two processes and what the f
 """
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("verl", reason="verl is not installed")
 
+from verl_support.calling import run
+
 from maspo.evaluation.folder import EvaluationFolder
-
-SUPPORT = Path(__file__).parent / "verl_support"
-
-
-def support(script, *arguments, limit=900):
-    """Run a script of `verl_support`; its output is shown where it fails."""
-    path = os.pathsep.join([str(SUPPORT.parent), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, str(SUPPORT / script), *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, timeout=limit,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
 
 
 def told(out, name):
@@ -36,7 +22,7 @@ def told(out, name):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     out = tmp_path_factory.mktemp("whole") / "a folder, with = and $"
-    support("whole_run.py", out)
+    run("whole_run.py", out, limit=900)
     codes = json.loads((out / "codes.json").read_text())
     assert codes["train"] == 143, told(out, "train")[-4000:]
     for name in ("resume", "export", "eval", "report"):

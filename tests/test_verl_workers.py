@@ -5,10 +5,6 @@ its environment once, and within a time limit, for a worker that dies can leave 
 """
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,22 +12,9 @@ import torch
 pytest.importorskip("verl", reason="verl is not installed")
 
 from verl_support import updates
+from verl_support.calling import run
 
 from maspo import make_objective, policy_loss
-
-SUPPORT = Path(__file__).parent / "verl_support"
-
-
-def run(script, *arguments, limit):
-    """Run a script of `verl_support`; its output is shown where it fails."""
-    path = os.pathsep.join([str(SUPPORT.parent), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, str(SUPPORT / script), *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, timeout=limit,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
-    return done.stdout
 
 
 def plain_loss(rows, parts, new, entropies, step):

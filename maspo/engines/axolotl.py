@@ -16,7 +16,7 @@ from typing import Any
 
 from maspo.core.objective import Objective
 from maspo.engines.doors import Door
-from maspo.engines.fed import check_fed, feed, open_clip
+from maspo.engines.fed import TRL_LOSS_SETTINGS, check_fed, feed, open_clip
 from maspo.engines.host import objective_of
 from maspo.objectives import OBJECTIVES
 
@@ -28,11 +28,6 @@ DOOR = Door(
     tried="0.21.0",
     hands=frozenset({"entropies"}),
 )
-
-OWNED_BY_THE_OBJECTIVE = {
-    "epsilon": 0.2, "epsilon_high": None, "delta": None, "importance_sampling_level": "token",
-}  # fmt: skip
-"""Settings of TRL's own losses that Axolotl's configuration can reach, and their defaults."""
 
 
 def trainer(objective: Objective | str | Mapping[str, Any]) -> type:
@@ -55,7 +50,7 @@ def fed_by(objective: Objective, base: type) -> type:
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
-            open_clip(self, self.args, OWNED_BY_THE_OBJECTIVE, door=DOOR)
+            open_clip(self, self.args, TRL_LOSS_SETTINGS, door=DOOR)
 
         def _compute_loss(self, model: Any, inputs: Any) -> Any:
             # A copy: a batch is used again in every iteration on it.

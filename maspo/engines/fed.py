@@ -16,6 +16,11 @@ from maspo.core.objective import Objective
 from maspo.engines.doors import Door
 from maspo.engines.host import host_loss, surrogate
 
+TRL_LOSS_SETTINGS = {
+    "epsilon": 0.2, "epsilon_high": None, "delta": None, "importance_sampling_level": "token",
+}  # fmt: skip
+"""Settings of TRL's own losses that a host on TRL has too, and their defaults."""
+
 
 def feed(
     objective: Objective,

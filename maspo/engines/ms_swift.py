@@ -16,7 +16,7 @@ from typing import Any
 
 from maspo.core.objective import Objective
 from maspo.engines.doors import Door
-from maspo.engines.fed import check_fed, feed, open_clip
+from maspo.engines.fed import TRL_LOSS_SETTINGS, check_fed, feed, open_clip
 from maspo.engines.host import objective_of
 
 DOOR = Door(
@@ -28,10 +28,7 @@ DOOR = Door(
     hands=frozenset({"entropies"}),
 )
 
-OWNED_BY_THE_OBJECTIVE = {
-    "epsilon": 0.2, "epsilon_high": None, "delta": None, "importance_sampling_level": "token",
-    "tau_pos": 1.0, "tau_neg": 1.05,
-}  # fmt: skip
+OWNED_BY_THE_OBJECTIVE = TRL_LOSS_SETTINGS | {"tau_pos": 1.0, "tau_neg": 1.05}
 """Settings of its own losses and their defaults."""
 
 _chosen: list[Objective] = []

@@ -9,6 +9,7 @@ computed, so its masks and normalisers are its own.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from functools import partial
@@ -32,6 +33,8 @@ from maspo.engines.trl.prefix_check import PrefixCheck
 from maspo.engines.trl.shared_prefix import RowScores, ScoreRows, score_shared
 from maspo.errors import InputError
 
+log = logging.getLogger(__name__)
+
 TEXT = {
     "prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "advantages", "tool_mask",
     "num_items_in_batch", "old_per_token_logps", "ref_per_token_logps", "sampling_per_token_logps",
@@ -48,9 +51,10 @@ class ComputeSaving:
         args = trainer.args
         self.args, self.accelerator = args, trainer.accelerator
         self.prefixes = PrefixCheck(half=trainer.accelerator.mixed_precision in ("bf16", "fp16"))
-        self.may_share = bool(
-            args.share_prefix and not trainer.is_fsdp_enabled and not trainer.is_deepspeed_enabled
-        )
+        sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+        if args.share_prefix and sharded:
+            log.warning("Prompts are not shared under FSDP and DeepSpeed.")
+        self.may_share = bool(args.share_prefix and not sharded)
         """Whether a part of the model may be run outside the wrappers of the trainer."""
         self.window = args.gradient_accumulation_steps
         self.micro_batches = args.steps_per_generation
