@@ -29,7 +29,8 @@ class MASPO(GatedObjective):
     Weight of a token: w = ρ F. The gate carries no gradient (`sg`); through it the weight would
     turn negative beyond ρ = 1.62. On the side A < 0, ρ > 1 nothing bounds the ratio; `cap` does.
 
-    Source: Mass-Adaptive Soft Policy Optimization, arXiv:2602.17550, and the authors' release (VenomRose-Juri/MASPO-RL), from which the
+    Source: Mass-Adaptive Soft Policy Optimization, arXiv:2602.17550, and the authors' release
+    (VenomRose-Juri/MASPO-RL), from which the
     defaults come. The bounds σ_high, a_low and a_high are in the release and not in the paper's
     formula; None for each gives the paper's. The release also bounds σ_base / π_old^α from below
     by σ_base, which cannot bind, and like this one gives no gradient to a token with
