@@ -112,18 +112,6 @@ def test_a_method_with_other_arguments_switches_off_what_relies_on_it(
     assert "is not one of the tested versions" in first and rest == lines
 
 
-def test_triton_alone_without_a_gpu_is_one_sentence(monkeypatch):
-    monkeypatch.setattr(Supported, "installed", lambda self: "1.15.0")
-    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    said = r"^TRL 1.15.0 scores a policy by Triton kernels alone.*trl==1.16.0'$"
-    with pytest.raises(InputError, match=said) as caught:
-        evidence.check_device()
-    assert evidence.standing()[1:] == [str(caught.value)]
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    evidence.check_device()
-
-
 def test_what_a_version_does_not_have_is_one_sentence(monkeypatch):
     def gone(module):
         raise ModuleNotFoundError("No module named 'trl.experimental.x'", name="trl.experimental.x")

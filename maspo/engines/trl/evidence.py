@@ -7,7 +7,6 @@ there; else that saving is left out.
 from __future__ import annotations
 
 import inspect
-import os
 import re
 import warnings
 from functools import cache
@@ -20,6 +19,7 @@ from trl.trainer import grpo_trainer
 
 from maspo.core.objective import Objective
 from maspo.engines.trl.names import SUPPORTED
+from maspo.engines.trl.plain_head import score_without_triton
 from maspo.engines.trl.probe import weights_in_trl
 from maspo.engines.two_tokens import weights_by_formula
 from maspo.errors import InputError
@@ -95,23 +95,10 @@ def is_tested() -> bool:
     return SUPPORTED.installed() in SUPPORTED.tested
 
 
-def check_device() -> None:
-    """Raise InputError for a TRL that scores a policy by Triton alone, where there is no GPU."""
-    installed, interpreted = SUPPORTED.installed(), os.environ.get("TRITON_INTERPRET") == "1"
-    if installed.startswith("1.15.") and not (torch.cuda.is_available() or interpreted):
-        raise InputError(
-            f"TRL {installed} scores a policy by Triton kernels alone, which need a GPU; run: "
-            f"{SUPPORTED.cure()}"
-        )
-
-
 @cache
 def prove(objective: Objective, trainer: type) -> None:
-    """Raise InputError where `trainer`, ours, on an untested TRL gives two tokens other weights.
-
-    And, on any TRL, where it cannot run on this machine.
-    """
-    check_device()
+    """Raise InputError where `trainer`, ours, on an untested TRL gives two tokens other weights."""
+    score_without_triton()
     if is_tested():
         return
     expected = weights_by_formula(objective)
@@ -140,12 +127,7 @@ def standing() -> list[str]:
     """Say how the installed version stands, a line each, for the doctor."""
     installed = SUPPORTED.installed()
     if is_tested():
-        told = [f"TRL {installed} is one of the tested versions ({SUPPORTED.said()})"]
-        try:
-            check_device()
-        except InputError as error:
-            told.append(str(error))
-        return told
+        return [f"TRL {installed} is one of the tested versions ({SUPPORTED.said()})"]
     first = (
         f"TRL {installed} is not one of the tested versions ({SUPPORTED.said()}): the weights below are its "
         "evidence"
