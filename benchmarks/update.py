@@ -13,6 +13,9 @@ Models of other sizes than the embedded one are made on the spot, of random weig
 from the same weights and get the same rollouts; stock TRL optimises its own GRPO loss, ours the same or, with
 `--objective`, another one. With `--against bfloat16` the other is ours as well, under autocast to bfloat16.
 
+`ratio` is of times, `processor_ratio` of the time that the process had a processor: other work on the machine
+sways it less.
+
 The fraction of the arithmetic limit is 2 x parameters x live tokens for each scoring pass that is needed and
 3 x that for each update, over the rate of a matrix product measured in the same run. Peak memory is that of
 a process of its own for either trainer, on one rollout: the most that was resident (of a GPU: allocated),
@@ -101,6 +104,7 @@ class Update:
         self.trainer.current_gradient_accumulation_steps = options.accumulation
         self.trainer.create_optimizer()
         self.trainer.model.train()
+        self.processor: list[float] = []
 
     def draw(self, repeat: int) -> None:
         """Draw prompts, completions and rewards of one rollout."""
@@ -140,7 +144,7 @@ class Update:
         trainer._step = 0
         SPENT.clear()
         rollout = [{"prompt": ""} for _ in self.answers]
-        started = now()
+        started, used = now(), time.process_time()
         for step in range(options.updates * options.accumulation):
             inputs = trainer._prepare_inputs(rollout)
             trainer.compute_loss(trainer.model, inputs).backward()
@@ -150,6 +154,7 @@ class Update:
                 trainer.optimizer.step()
                 trainer.model.zero_grad()
         self.objective_seconds = sum(SPENT)
+        self.processor.append(time.process_time() - used)
         return now() - started
 
 
@@ -214,6 +219,9 @@ def main() -> None:
         )},
         "model": options.model.rpartition("/")[2],
         "ratio": spread([other / ours for ours, other in times]),
+        "processor_ratio": spread(
+            [b / a for a, b in zip(ours.processor[1:], other.processor[1:], strict=True)]
+        ),
         "seconds": spread([ours for ours, _ in times]),
         "other_seconds": spread([other for _, other in times]),
         "fraction_of_limit": round(work / rate / times[-1][0], 3),
