@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
 MADE = {  # by docs/hooks.py, from the code and the repository's root
-    "contributing.md", "changelog.md", "reference/objectives/index.md",
+    "contributing.md", "changelog.md",
     *(f"reference/{name}.md" for name in ("recipe", "commands", "api", "metrics", "versions")),
 }  # fmt: skip
 
@@ -36,7 +36,7 @@ def listed():
 def test_the_navigation_lists_every_page_once():
     pages = listed()
     assert len(pages) == len(set(pages))
-    assert set(pages) == set(PAGES) | MADE - {"reference/objectives/index.md"}
+    assert set(pages) | {"reference/objectives/index.md"} == set(PAGES) | MADE
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -54,7 +54,6 @@ def plan(
 def objectives(
     name: Annotated[str | None, typer.Argument(help="Show this one with all its settings.")] = None,
     equations: Annotated[bool, typer.Option("--equations", help="Show their equations.")] = False,
-    table: Annotated[bool, typer.Option("--table", help="Write a Markdown table.")] = False,
     as_json: JSON = False,
 ) -> None:
     """List the objectives, or show one: equation, source, settings."""
@@ -63,8 +62,6 @@ def objectives(
 
     if as_json:
         print_json(show.objectives_data(OBJECTIVES if name is None else [name]))
-    elif table:
-        typer.echo(show.objectives_table(), nl=False)
     elif name is not None:
         show.show_objective(name)
     elif equations:

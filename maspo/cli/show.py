@@ -67,20 +67,6 @@ def show_objectives() -> None:
         console.print(equation + "\n", highlight=False, markup=False, soft_wrap=True)
 
 
-def objectives_table() -> str:
-    """Write the objectives as the Markdown table that README holds."""
-    columns = "name", "ratio level", "radius", "gate", "side", "mass-aware", "sign-asymmetric"
-    rows = [(*columns, "extra inputs", "source"), ("---",) * 9]
-    for name, kind in OBJECTIVES.items():
-        outline = kind().outline()
-        yes = ["yes" if flag else "" for flag in (kind.mass_aware, kind.sign_asymmetric)]
-        source = f"[{kind.arxiv}](https://arxiv.org/abs/{kind.arxiv})"
-        shape = outline.level, kind.radius, outline.gate, outline.side
-        cells = (f"`{name}`", *shape, *yes, ", ".join(kind.inputs), source)
-        rows.append(tuple(cell.replace("|", "\\|") for cell in cells))
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
-
-
 def show_objective(name: str) -> None:
     """Show one objective: docstring, then every setting with symbol, default, range and meaning."""
     if name not in OBJECTIVES:

@@ -1,0 +1,43 @@
+"""Pages and parts of the manual that are made of the code: nothing is written twice. Needs no MkDocs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from generate import commands, memory, metrics, objectives, python_api, recipe, studies, versions
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PAGES: dict[str, Callable[[], str]] = {
+    "reference/recipe.md": recipe.page,
+    "reference/commands.md": commands.page,
+    "reference/api.md": python_api.page,
+    "reference/metrics.md": metrics.page,
+    "reference/versions.md": versions.page,
+}
+"""Pages that have no file in docs/, by their place; those of the objectives come with them."""
+
+PARTS: dict[str, Callable[[], str]] = {
+    "objectives": objectives.table_of_all,
+    "refused": versions.refused,
+    "memory": memory.table_of_sizes,
+    "verdicts": studies.verdicts,
+}
+"""What `<!-- made: NAME -->` in a page is replaced by."""
+
+
+def pages() -> Iterator[tuple[str, str | bytes]]:
+    """Yield place and content of everything that has no file in docs/, pictures included."""
+    for place, make in PAGES.items():
+        yield place, make()
+    yield from objectives.pages()
+
+
+def section(name: str, title: str) -> str:
+    """Return a section of a file in the repository's root, with its heading left out."""
+    text = (ROOT / name).read_text("utf-8")
+    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+    assert found is not None, f"{name} has no section {title!r}"
+    return found[1].strip() + "\n"

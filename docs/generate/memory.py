@@ -1,0 +1,82 @@
+"""What models of common sizes take, by the arithmetic of `maspo plan`."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from generate.markdown import table
+
+QWEN2 = {
+    "model_type": "qwen2",
+    "architectures": ["Qwen2ForCausalLM"],
+    "max_position_embeddings": 32768,
+}
+SIZES: dict[str, dict[str, Any]] = {
+    "0.5B": {
+        "hidden_size": 896, "num_hidden_layers": 24, "num_attention_heads": 14, "num_key_value_heads": 2,
+        "intermediate_size": 4864, "vocab_size": 151936, "tie_word_embeddings": True,
+    },
+    "1.5B": {
+        "hidden_size": 1536, "num_hidden_layers": 28, "num_attention_heads": 12, "num_key_value_heads": 2,
+        "intermediate_size": 8960, "vocab_size": 151936, "tie_word_embeddings": True,
+    },
+    "7B": {
+        "hidden_size": 3584, "num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4,
+        "intermediate_size": 18944, "vocab_size": 152064, "tie_word_embeddings": False,
+    },
+}  # fmt: skip
+"""Shapes of Qwen2.5, from the configurations that Qwen published."""
+
+RECIPE = """
+data: {source: arithmetic}
+rollout: {prompts: 16, samples: 8, max_completion_tokens: 1024}
+training: {updates_per_rollout: 4, micro_batch: 4, gradient_checkpointing: true, precision: bfloat16}
+"""
+"""What is trained: 4 completions of 1,024 tokens in a pass, with checkpoints of activations."""
+
+PROMPT = 256
+"""Tokens of the longest prompt."""
+
+WAYS = {
+    "all weights": [],
+    "LoRA, weights in bfloat16": ["model.lora={}", "model.dtype=bfloat16"],
+}
+
+
+def estimates() -> dict[tuple[str, str], Any]:
+    """Estimate every size under every way of training, as `maspo plan` does."""
+    from maspo.engines.engine import engine_named
+    from maspo.lab.forecast.memory import estimate_memory
+    from maspo.models.skeleton import skeleton
+    from maspo.recipes import load_recipe
+
+    engine, found = engine_named("trl"), {}
+    with tempfile.TemporaryDirectory() as work:
+        (Path(work) / "recipe.yaml").write_text(RECIPE, "utf-8")
+        for size, shape in SIZES.items():
+            folder = Path(work) / size
+            folder.mkdir()
+            (folder / "config.json").write_text(json.dumps(QWEN2 | shape), "utf-8")
+            for way, settings in WAYS.items():
+                settings = [f"model.source={folder}", *settings]
+                recipe = load_recipe(str(Path(work) / "recipe.yaml"), settings)
+                model = skeleton(recipe.model.source, recipe.model.dtype)
+                found[size, way] = estimate_memory(recipe, engine, model, PROMPT, 1)
+    return found
+
+
+def table_of_sizes() -> str:
+    """Write what training takes on one GPU, and on each of eight with everything dealt out to them."""
+    from maspo.lab.forecast.memory import in_gb
+
+    rows = []
+    for (size, way), one in estimates().items():
+        parts = one.weights, one.gradients + one.optimizer, one.cache, one.activations, one.peak()
+        dealt_out = replace(one, cache=one.cache // 8).peak(8)
+        rows.append((size, way, f"{one.trained:,}", *map(in_gb, (*parts, dealt_out))))
+    columns = "model", "training", "trained", "weights", "gradients and moments", "cache"
+    return table((*columns, "activations", "one GPU", "each of eight"), rows)
