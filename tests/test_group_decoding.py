@@ -163,10 +163,11 @@ def test_sampling_has_the_models_distribution(settings):
         assert fit(model, completions, prompt, wrong) < 1e-6, "the test could not have failed"
 
 
-def test_a_large_vocabulary_is_drawn_from_by_its_probabilities():
-    """Blocks, their borders, tokens of probability 0 and the rarest ones, against plain sums."""
+@pytest.mark.parametrize("vocabulary", [700, 1700])
+def test_a_vocabulary_is_drawn_from_by_its_probabilities(vocabulary):
+    """At once or by blocks; their borders, tokens of probability 0 and the rarest, by plain sums."""
     generator = torch.Generator().manual_seed(3)
-    p = torch.rand(1000, 700, generator=generator) ** 8
+    p = torch.rand(1000, vocabulary, generator=generator) ** 8
     p[:, ::3] = 0
     p[:, 512:] *= 1e-6
     uniform = torch.rand(1000, 1, dtype=torch.float64, generator=generator)

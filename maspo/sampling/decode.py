@@ -15,8 +15,11 @@ from transformers.cache_utils import DynamicLayer
 LEAVE = 16
 """Finished rows leave once they are a sixteenth of the batch: each new shape of it has a cost too."""
 
+DRAWN_AT_ONCE = 1024
+"""The largest vocabulary of which a token is drawn in one step."""
+
 VOCABULARY_BLOCK = 256
-"""Tokens of the vocabulary whose probabilities are summed up first when a token is drawn."""
+"""Tokens of a larger vocabulary whose probabilities are summed up first when a token is drawn."""
 
 
 class Unsupported(Exception):
@@ -220,23 +223,32 @@ def _invert(probabilities: Tensor, uniform: Tensor) -> Tensor:
     """Draw a token for every row by inversion of its distribution, from one number in [0, 1) each.
 
     Unlike with `torch.multinomial` a row's token does not depend on what else is in the batch, and
-    on a CPU it is many times faster. Sums are float64, so that the rarest token keeps its share; they
-    are taken over blocks of the vocabulary first, then within the one block that is hit.
+    on a CPU it is many times faster. Of a large vocabulary a block is drawn first, then a token of the
+    block that is hit, so that sums in float64 take little memory.
     """
+    if probabilities.shape[1] <= DRAWN_AT_ONCE:
+        return _hit(probabilities, uniform)[0].squeeze(1)
     blocks = torch.nn.functional.pad(probabilities, (0, -probabilities.shape[1] % VOCABULARY_BLOCK))
     blocks = blocks.unflatten(1, (-1, VOCABULARY_BLOCK))
-    masses = blocks.sum(-1, dtype=torch.float64)
-    heights = masses.cumsum(-1)
+    block, rest = _hit(blocks.sum(-1, dtype=torch.float64), uniform)
+    place, _ = _hit(blocks.take_along_dim(block[:, :, None], 1).squeeze(1), rest)
+    return (block * VOCABULARY_BLOCK + place).squeeze(1)
+
+
+def _hit(masses: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the place [rows, 1] that a number of [0, 1) hits, and how far into its mass, in [0, 1).
+
+    Sums are float64, so that the rarest token keeps its share.
+    """
+    heights = masses.cumsum(-1, dtype=torch.float64)
     if not heights[:, -1].isfinite().all():
         raise FloatingPointError("the next-token probabilities are not finite: a diverged model")
     below_one = 1 - 2**-50  # or a product with a number next to 1 would round up to the whole
     target = uniform * below_one * heights[:, -1:]
-    hit = torch.searchsorted(heights, target, right=True)
-    mass = masses.gather(1, hit)
-    within = (target - heights.gather(1, hit) + mass) / mass
-    inner = blocks.take_along_dim(hit[:, :, None], 1).squeeze(1).cumsum(-1, dtype=torch.float64)
-    place = torch.searchsorted(inner, within.clamp(0, below_one) * inner[:, -1:], right=True)
-    return (hit * VOCABULARY_BLOCK + place).squeeze(1)
+    place = torch.searchsorted(heights, target, right=True)
+    mass = masses.gather(1, place)
+    within = (target - heights.gather(1, place) + mass) / mass
+    return place, within.clamp(0, below_one)
 
 
 def _padded(mask: Tensor, limit: int) -> Tensor | None:
