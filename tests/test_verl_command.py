@@ -1,10 +1,6 @@
 """`maspo train --engine verl`, `maspo doctor verl` and `maspo data to-verl` as a user types them."""
 
-import os
-import subprocess
-import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
@@ -12,20 +8,19 @@ pytest.importorskip("typer")
 needs_verl = pytest.mark.skipif(find_spec("verl") is None, reason="verl is not installed")
 
 
-def maspo(*words, **variables):
-    """Run a command where verl does not see TRL; give exit code, output and errors."""
-    # TRL beside verl is refused, rightly; the parity test needs it in the same environment.
-    support = {"VERL_USE_EXTERNAL_MODULES": "verl_support.cpu", "COLUMNS": "200"}
-    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-m", "maspo", *words], capture_output=True, text=True, timeout=300, check=False,
-        env=os.environ | support | {"PYTHONPATH": path} | variables,
-    )  # fmt: skip
-    return done.returncode, done.stdout, done.stderr
+@pytest.fixture
+def maspo(command, tmp_path):
+    """Run a command in this process, which imports verl but once; give exit code, output and errors."""
+
+    def run(*words):
+        done = command(*words, folder=tmp_path)
+        return done.returncode, done.stdout, done.stderr
+
+    return run
 
 
 @needs_verl
-def test_a_dry_run_prints_the_whole_command_and_writes_nothing(tmp_path):
+def test_a_dry_run_prints_the_whole_command_and_writes_nothing(maspo, tmp_path):
     out = tmp_path / "run"
     code, shown, errors = maspo(
         "train", "dapo-math-r1-qwen-14b", "--engine", "verl", "--nodes", "2", "--gpus-per-node", "8",
@@ -44,17 +39,18 @@ def test_a_dry_run_prints_the_whole_command_and_writes_nothing(tmp_path):
 
 @needs_verl
 @pytest.mark.parametrize("asked", [("--gpus-per-node", "64"), ("--nodes", "64")])
-def test_gpus_that_are_not_there_cost_one_sentence(asked, tmp_path):
+def test_gpus_that_are_not_there_cost_one_sentence(maspo, asked, tmp_path, monkeypatch):
     """Ray would wait for them for ever."""
     words = "train", "quickstart", "--engine", "verl", "--set", "training.micro_batch=1", *asked
-    lonely = {"RAY_ADDRESS": "", "RAY_TMPDIR": str(tmp_path)}
-    code, _, errors = maspo(*words, "--out", str(tmp_path / "run"), **lonely)
+    monkeypatch.setenv("RAY_ADDRESS", "")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    code, _, errors = maspo(*words, "--out", str(tmp_path / "run"))
     assert code == 2 and "GPUs are asked for, this machine alone has" in errors
     assert not (tmp_path / "run").exists()
 
 
 @needs_verl
-def test_one_update_per_rollout_is_warned_of_and_refused_under_strict(tmp_path):
+def test_one_update_per_rollout_is_warned_of_and_refused_under_strict(maspo, tmp_path):
     words = "train", "quickstart", "--engine", "verl", "--dry-run", "--out", str(tmp_path / "x")
     words += ("--set", "training.updates_per_rollout=1")
     code, shown, _ = maspo(*words)
@@ -64,7 +60,7 @@ def test_one_update_per_rollout_is_warned_of_and_refused_under_strict(tmp_path):
 
 
 @needs_verl
-def test_settings_that_verl_does_not_act_on_are_warned_of_and_refused_under_strict(tmp_path):
+def test_settings_that_verl_does_not_act_on_are_warned_of_and_refused_under_strict(maspo, tmp_path):
     words = "train", "quickstart", "--engine", "verl", "--dry-run", "--out", str(tmp_path / "x")
     words += ("--set", "evaluation.batch_size=3", "--set", "training.save_tokens=0")
     code, shown, errors = maspo(*words)
@@ -79,7 +75,7 @@ def test_settings_that_verl_does_not_act_on_are_warned_of_and_refused_under_stri
 
 
 @needs_verl
-def test_a_race_on_verl_is_checked_run_by_run_and_writes_nothing(tmp_path):
+def test_a_race_on_verl_is_checked_run_by_run_and_writes_nothing(maspo, tmp_path):
     out = tmp_path / "race"
     code, shown, errors = maspo(
         "compare", "quickstart", "--objectives", "grpo,maspo:alpha=0.5", "--engine", "verl",
@@ -99,7 +95,7 @@ def test_a_race_on_verl_is_checked_run_by_run_and_writes_nothing(tmp_path):
 
 
 @needs_verl
-def test_doctor_and_data(tmp_path):
+def test_doctor_and_data(maspo, tmp_path):
     code, shown, errors = maspo("doctor", "verl", "gsm8k-smollm2-cpu")
     assert code == 0, errors
     assert "would train MASPO(alpha=0.5) as maspo.maspo, 4 updates per rollout" in shown
@@ -122,17 +118,16 @@ def test_doctor_and_data(tmp_path):
         (["train", "--engine", "verl", "--backend", "ddp"], "--backend must be one of"),
     ],
 )
-def test_wrong_words_are_one_sentence(words, message, tmp_path):
-    plain = {"VERL_USE_EXTERNAL_MODULES": ""}
+def test_wrong_words_are_one_sentence(maspo, words, message, tmp_path):
     out = ["--out", str(tmp_path / "run")] if words[0] != "doctor" else []
-    code, _, errors = maspo(*words, *out, **plain)
+    code, _, errors = maspo(*words, *out)
     assert code == 2 and message in errors
 
 
 @pytest.mark.skipif(find_spec("verl") is not None, reason="verl is installed")
-def test_without_verl_the_command_says_what_to_install(tmp_path):
+def test_without_verl_the_command_says_what_to_install(maspo, tmp_path):
     words = "train", "quickstart", "--engine", "verl", "--dry-run", "--out", str(tmp_path / "run")
-    code, _, errors = maspo(*words, VERL_USE_EXTERNAL_MODULES="")
+    code, _, errors = maspo(*words)
     assert code == 2 and "verl is not installed; run: pip install 'maspo[verl]'" in errors
-    code, _, errors = maspo("doctor", "verl", VERL_USE_EXTERNAL_MODULES="")
+    code, _, errors = maspo("doctor", "verl")
     assert code == 2 and "verl is not installed" in errors

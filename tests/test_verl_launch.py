@@ -590,6 +590,40 @@ def test_what_verl_would_stumble_over_is_said_before_ray(settings, message):
 
 
 @needs_verl
+@pytest.mark.parametrize(
+    ("place", "name", "settings"),
+    [
+        ("trainer/config", "ppo_trainer", ["trainer.v1.trainer_mode=colocate_async"]),
+        (
+            "trainer/config",
+            "ppo_trainer",
+            ["trainer.v1.trainer_mode=separate_async",
+             "trainer.v1.separate_async.parameter_sync_step=4",
+             "actor_rollout_ref.rollout.nnodes=1", "actor_rollout_ref.rollout.n_gpus_per_node=8",
+             "actor_rollout_ref.rollout.checkpoint_engine.backend=nccl"],
+        ),
+        ("experimental/one_step_off_policy/config", "one_step_off_ppo_trainer", []),
+        ("experimental/fully_async_policy/config", "fully_async_ppo_trainer", []),
+    ],
+    ids=["colocate", "separate", "one step off", "fully"],
+)  # fmt: skip
+def test_the_asynchronous_trainers_of_verl_compose_with_our_loss(place, name, settings):
+    """Of these only the first was run, in test_verl_workers.py: the others move weights by NCCL and such."""
+    import verl
+    from hydra import compose, initialize_config_dir
+    from verl.utils.config import omega_conf_to_dataclass
+
+    recipe = load_recipe("quickstart", ["objective.alpha=0.4"])
+    given = overrides(recipe, Cluster(), FOLDER) + settings
+    given.append("hydra.searchpath=[pkg://verl.trainer.config]")
+    folder = Path(verl.__file__).parent / place
+    with initialize_config_dir(str(folder), version_base=None):
+        config = compose(name, given)
+    loss = omega_conf_to_dataclass(config.actor_rollout_ref.actor).policy_loss
+    assert loss.loss_mode == "maspo.maspo" and loss.made == recipe.make_objective()
+
+
+@needs_verl
 def test_the_command_of_the_authors_release_needs_two_words_more():
     """As the document shows it, every line of theirs as it is."""
     import maspo

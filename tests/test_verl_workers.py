@@ -8,13 +8,29 @@ import json
 
 import pytest
 import torch
+import yaml
 
 pytest.importorskip("verl", reason="verl is not installed")
 
 from verl_support import updates
-from verl_support.calling import run
+from verl_support.calling import done, maspo, run
+from verl_support.environment import ON_CPU
 
 from maspo import make_objective, policy_loss
+
+ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
+BESIDE = {
+    "+ray_kwargs.ray_init.num_gpus": 2,
+    f"{ACTOR}.use_dynamic_bsz": True,
+    f"{ACTOR}.ppo_max_token_len_per_gpu": 64,
+    f"{ROLLOUT}.log_prob_max_token_len_per_gpu": 64,
+    "algorithm.rollout_correction.bypass_mode": True,
+    "trainer.v1.trainer_mode": "colocate_async",
+}
+
+
+def read(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def plain_loss(rows, parts, new, entropies, step):
@@ -85,7 +101,8 @@ def test_updates_in_ray_workers_are_those_of_plain_pytorch(found, world):
     verls = found[str(world)]
     for step, expected, got in zip(updates.STEPS, plain_updates(world), verls, strict=True):
         names = [f"actor/maspo/{name}" for name in exact if f"actor/maspo/{name}" in expected]
-        for key in ("loss", "grad_norm", *names):
+        keys = ("loss", "grad_norm", *names) if "drawn" not in step else names[1:2]
+        for key in keys:
             assert got[key] == pytest.approx(expected[key], rel=2e-5, abs=2e-6), (step, key)
         assert step["objective"]["name"] != "maspo" or len(names) == len(exact)
     assert abs(verls[2]["loss"] - verls[0]["loss"]) > 0.01  # the weights did change
@@ -108,25 +125,36 @@ def test_a_loss_is_registered_in_every_ray_worker_and_an_unknown_one_is_an_error
     assert out["pid"] != out["driver"]
 
 
-def test_code_and_a_function_are_rewards_of_a_whole_run(tmp_path):
-    """verl's loop: programs are run, a function is called, and the weighted sum is what it trains on."""
+def test_a_run_that_samples_while_it_trains_on_programs_and_a_function(tmp_path):
+    """Two processes, dynamic batches, verl's asynchronous trainer, the sampler's policy as the old one."""
     from bigram import make_bigram
     from test_training_by_rewards import CODE, PRINT, recipe
 
-    functions = [*CODE, {"source": "mine.py:length", "weight": 0.01}]
-    path = recipe(tmp_path, PRINT, functions)
-    model = make_bigram(tmp_path / "model")
-    changes = [f"recipe={path}", f"model.source={model}", "rollout.max_completion_tokens=24"]
-    changes += ["training.learning_rate=1e-3"]
-    run("three_steps.py", tmp_path / "out", *changes, limit=500)
-    lines = (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()
-    rows = [json.loads(line) for line in lines]
-    trained = [row["critic/score/mean"] for row in rows if "critic/score/mean" in row]
-    # every program is 22 characters long; some of the 64 of a rollout print the right digit
-    assert len(trained) == 3 and all(0.22 <= score <= 1.22 for score in trained)
-    assert any(score > 0.22 for score in trained)
-    found = next(row for row in rows if any("rewards/runs/mean" in key for key in row))
-    parts = {key: value for key, value in found.items() if "rewards/" in key and "mean@" in key}
+    path = recipe(tmp_path, PRINT, [*CODE, {"source": "mine.py:length", "weight": 0.01}])
+    whole = yaml.safe_load(path.read_text()) | {
+        "model": {"source": str(make_bigram(tmp_path / "model"))},
+        "rollout": {"prompts": 8, "samples": 4, "max_completion_tokens": 24},
+        "training": {"rollouts": 2, "updates_per_rollout": 2, "learning_rate": 1e-3}
+        | {"micro_batch": 8, "precision": "float32"},
+        "verl": ON_CPU | BESIDE,
+    }
+    whole["data"]["max_prompt_tokens"] = 40
+    whole["evaluation"]["samples"] = 2
+    path.write_text(yaml.safe_dump(whole))
+    run, log = tmp_path / "run", tmp_path / "log"
+    words = maspo("train", path, "--engine", "verl", "--gpus-per-node", 2, "--out", run)
+    assert done(words, log) == 0, log.read_text()[-4000:]
+    first, second = read(run / "metrics.jsonl")
+    # every program is 22 characters long; some of the 32 of a rollout print the right digit
+    assert all(0.22 < line["reward"] <= 1.22 for line in (first, second))
+    assert first["completions/clipped_ratio"] == 0  # all six tokens long, of 24
+    assert "entropy" not in second  # no pass for old log-probabilities: they are the sampler's
+    assert abs(second["maspo/ratio_mean"] - 1) > 1e-4
+    lag = "training/off_policy/trajectory_staleness/mean"
+    assert (first[lag], second[lag]) == (0, 1)  # sampled before the update that came between
+    assert len([*run.glob("checkpoints/global_step_2/actor/model_world_size_2_rank_*.pt")]) == 2
+    last = read(run / "verl.jsonl")[-1]["data"]
+    parts = {key: value for key, value in last.items() if "rewards/" in key and "mean@2" in key}
     by_name = {key.split("rewards/")[1].split("/")[0]: value for key, value in parts.items()}
     assert by_name["length"] == pytest.approx(22)
     assert 0 <= by_name["runs"] <= 1

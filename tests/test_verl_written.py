@@ -92,6 +92,18 @@ def test_metrics_have_the_common_names_and_count_optimizer_steps(run):
     assert "perf/throughput" not in first and first["training/global_step"] == 1
 
 
+@pytest.mark.parametrize(("longest", "share"), [(256, 0.25), (255, 0.0)])
+def test_what_was_cut_off_is_as_long_as_the_recipe_allows(run, longest, share):
+    """verl's clip_ratio is the share of completions that are as long as the longest of the rollout."""
+    assert run.recipe.rollout.max_completion_tokens == 256
+    lengths = {"response_length/max": longest, "response_length/clip_ratio": 0.25}
+    write(run.path / "verl.jsonl", [logged(1, **lengths)])
+    run.gather()
+    (line,) = metrics(run)
+    assert line["completions/clipped_ratio"] == share
+    assert line["response_length/clip_ratio"] == 0.25
+
+
 def test_a_run_that_went_on_has_one_line_for_each_rollout(run):
     """verl begins its file anew, at the checkpoint that it went on from."""
     write(run.path / "verl.jsonl", [logged(1), logged(2), logged(3)])

@@ -20,6 +20,7 @@ from verl_support.environment import ENVIRONMENT
 ROWS, PROMPT, TIME = 8, 6, 10
 LEARNING_RATE = 1e-4
 OBJECTIVE = {"name": "maspo", "alpha": 0.5, "sigma_base": 0.5}
+CLIP_COV = {"name": "clip_cov", "cov_low": 0.2}
 STEPS = (
     {"objective": OBJECTIVE, "micro": 4},
     {"objective": OBJECTIVE, "micro": 2},
@@ -27,13 +28,16 @@ STEPS = (
     {"objective": {"name": "entropy_advantage"}, "micro": 2},
     {"objective": {"name": "aspo"}, "micro": 4},
     {"objective": {"name": "bapo", "upper_max": 1.5}, "micro": None},  # the update in one piece
+    {"objective": CLIP_COV | {"fraction": 1.0}, "micro": None},  # all candidates: nothing is drawn
     # From here on the weights depend on the number of processes.
     {"objective": {"name": "bapo", "upper_max": 1.5}, "micro": 2, "coupling": "micro_batch"},
     {"objective": {"name": "kl_cov", "fraction": 0.1}, "micro": 2, "coupling": "micro_batch"},
+    {"objective": CLIP_COV | {"fraction": 0.05}, "micro": 2, "coupling": "micro_batch", "drawn": True},
 )  # fmt: skip
 """The updates: objective, responses of a micro-batch of one process, and what is coupled.
 
-Clip-Cov is not among them: it draws by the last bits of the log-probabilities, which differ here.
+`drawn`: Clip-Cov draws by a hash of the log-probabilities, whose last bits differ between two ways through
+the model, so of the last step only the number of tokens that are dropped is the same.
 """
 
 

@@ -7,7 +7,6 @@ line; the folder OUT/run and what the commands printed are what a test looks at.
 """
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,28 +15,8 @@ from pathlib import Path
 
 import yaml
 
-from verl_support.environment import ENVIRONMENT
-
-ON_CPU = {
-    "trainer.device": "cpu",
-    "ray_kwargs.ray_init.num_cpus": 16,
-    "+ray_kwargs.ray_init.num_gpus": 1,
-    "+ray_kwargs.ray_init._node_ip_address": "127.0.0.1",
-    "+ray_kwargs.ray_init.include_dashboard": False,
-    "actor_rollout_ref.rollout.name": "transformers",
-    "actor_rollout_ref.rollout.free_cache_engine": False,
-    "actor_rollout_ref.rollout.enforce_eager": True,
-    "actor_rollout_ref.rollout.load_format": "auto",
-    "actor_rollout_ref.rollout.agent.num_workers": 1,
-    "actor_rollout_ref.actor.fsdp_config.use_torch_compile": False,
-    "actor_rollout_ref.actor.use_torch_compile": False,
-    "actor_rollout_ref.model.use_remove_padding": False,
-    "+actor_rollout_ref.model.override_config.attn_implementation": "eager",
-    "data.dataloader_num_workers": 0,
-    "reward.num_workers": 1,
-    "transfer_queue.backend.SimpleStorage.num_data_storage_units": 1,
-}
-"""verl's settings for a machine without a GPU."""
+from verl_support.calling import done, maspo, surroundings
+from verl_support.environment import ENVIRONMENT, ON_CPU
 
 RECIPE = {
     "name": "whole",
@@ -58,10 +37,6 @@ RECIPE = {
 }
 
 
-def maspo(*words):
-    return [sys.executable, "-m", "maspo", *map(str, words)]
-
-
 def rollouts_logged(run):
     """Count the rollouts of which verl has written checkpoint and metrics."""
     path = run / "verl.jsonl"
@@ -72,21 +47,12 @@ def rollouts_logged(run):
 def killed_after_a_rollout(words, run, log, patience=400):
     """Start a run, send SIGTERM once a rollout is on file, and return the exit code."""
     with log.open("w") as file:
-        child = subprocess.Popen(words, env=os.environ | ENVIRONMENT, stdout=file, stderr=file)
+        child = subprocess.Popen(words, env=surroundings(**ENVIRONMENT), stdout=file, stderr=file)
     end = time.monotonic() + patience
     while not rollouts_logged(run) and child.poll() is None and time.monotonic() < end:
         time.sleep(0.5)
     child.send_signal(signal.SIGTERM)
     return child.wait(timeout=120)
-
-
-def done(words, log, patience=500):
-    """Run a command to its end and return the exit code."""
-    with log.open("w") as file:
-        return subprocess.run(
-            words, env=os.environ | ENVIRONMENT, stdout=file, stderr=file, timeout=patience,
-            check=False,
-        ).returncode  # fmt: skip
 
 
 def main(out):

@@ -23,7 +23,7 @@ from maspo.engines.verl.names import estimator_settings
 from maspo.engines.verl.plugin import losses
 from maspo.errors import InputError, unknown
 
-TRAINERS = ("sync",)
+TRAINERS = ("sync", "colocate_async")
 """The trainers of verl that were run with our losses."""
 
 ROLLOUT_WEIGHTS = ("token", "sequence")

@@ -109,7 +109,8 @@ class VerlEngine(LaunchedEngine):
         """Read the file of verl's logger."""
         from maspo.engines.verl.written import read_metrics
 
-        return read_metrics(folder, recipe.training.updates_per_rollout)
+        limit = recipe.rollout.max_completion_tokens
+        return read_metrics(folder, recipe.training.updates_per_rollout, limit)
 
     def validations(self, recipe: Recipe, folder: Path) -> dict[int, list[Sample]]:
         """Read the files of verl's validations."""

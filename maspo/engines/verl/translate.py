@@ -9,13 +9,9 @@ from typing import Any
 from maspo.engines.verl.cluster import ACTOR, Cluster
 from maspo.engines.verl.grammar import check_plain, hydra
 from maspo.engines.verl.limits import check_coupling, check_objective
-from maspo.engines.verl.sections import (
-    CUSTOM,
-    VerlSettings,
-    all_settings,
-    dynamic,
-    own_reward,
-)
+from maspo.engines.verl.sections import CUSTOM, all_settings, own_reward
+from maspo.engines.verl.setting import VerlSettings
+from maspo.engines.verl.weights import dynamic
 from maspo.errors import InputError
 from maspo.recipes.schema import Recipe, check_division
 from maspo.recipes.sections.base import Section

@@ -18,7 +18,6 @@ COMMON_NAMES = {
     "actor/loss": "loss",
     "actor/lr": "learning_rate",
     "critic/score/mean": "reward",
-    "response_length/clip_ratio": "completions/clipped_ratio",
     "response_length/mean": "completions/mean_length",
 }
 """verl's names of what every engine logs, and the common ones; all others keep verl's."""
@@ -29,9 +28,10 @@ OURS = "actor/maspo/"
 SECONDS = ("timing_s/step", "timing_s/testing")
 
 
-def read_metrics(folder: Path, updates: int) -> list[dict[str, Any]]:
+def read_metrics(folder: Path, updates: int, limit: int) -> list[dict[str, Any]]:
     """Read verl's metrics, a line for each rollout; `updates` is the optimizer steps of one.
 
+    `limit` is the most tokens of a completion, for `completions/clipped_ratio`: the share that has as many.
     `step` counts optimizer steps, `seconds` from the start of this process of verl's. What verl logs
     without training, as an evaluation before it, is left out, and so is a mean of nothing: NaN, where no
     group of a rollout had a signal.
@@ -42,8 +42,17 @@ def read_metrics(folder: Path, updates: int) -> list[dict[str, Any]]:
         seconds += sum(data.get(key) or 0.0 for key in SECONDS)
         if "training/global_step" in data:
             named = {_name(key): data[key] for key in data if files.plain(data[key]) is not None}
-            lines.append({"step": row["step"] * updates, "seconds": seconds, **named})
+            cut = _clipped(data, limit)
+            lines.append({"step": row["step"] * updates, "seconds": seconds, **named, **cut})
     return lines
+
+
+def _clipped(data: Mapping[str, Any], limit: int) -> dict[str, float]:
+    """Return the share of completions at the limit; verl counts those as long as the longest there is."""
+    longest, share = data.get("response_length/max"), data.get("response_length/clip_ratio")
+    if longest is None or share is None:
+        return {}
+    return {"completions/clipped_ratio": share if longest >= limit else 0.0}
 
 
 def _name(key: str) -> str:
