@@ -146,10 +146,14 @@ def test_the_parts_of_memory_are_those_of_the_real_model():
 
 
 def test_the_most_at_once_is_either_sampling_or_a_backward_pass():
-    parts = {"parameters": 1, "trained": 1, "weights": 40, "gradients": 10, "optimizer": 20}
+    parts = {"parameters": 1, "trained": 1, "weights": 40, "gathered": 3, "gradients": 10}
+    parts |= {"optimizer": 20}
     assert Memory(**parts, cache=100, activations=8).peak() == 160
     assert Memory(**parts, cache=5, activations=8).peak() == 78
     assert Memory(**parts, cache=5, activations=8).peak(shards=10) == 4 + 2 + 1 + 8
+    assert (
+        Memory(**parts, cache=7, activations=8).peak(shards=10) == 4 + 2 + 7 + 3
+    )  # all, to sample
     assert (in_gb(5_000_000), in_gb(1_234_000_000), in_gb(140_000_000_000)) == (
         "5 MB", "1.2 GB", "140 GB",
     )  # fmt: skip

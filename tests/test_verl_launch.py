@@ -99,6 +99,7 @@ def test_every_field_of_a_recipe_changes_the_command_or_is_known_not_to():
         "evaluation.batch_size",  # verl's server decides
         "evaluation.keep_best", "rollout.staleness", "training.match_norm",  # refused, tested below
         "rollout.correction",  # goes with staleness
+        "model.quantization",  # refused, tested below
         "trl",  # of the other engine; the command says so
         "training.save_tokens",  # of the other engine, as its description says
         *(f"{part}.{key}" for part in ("data", "evaluation.data")  # in the files that are written
@@ -141,6 +142,7 @@ def test_every_field_of_a_recipe_changes_the_command_or_is_known_not_to():
         (["training.advantages=sas"], {}, "training.advantages"),
         (["training.schedule=linear"], {}, "no linear schedule"),
         (["rollout.staleness=4"], {}, "use its own asynchronous trainers"),
+        (["model.quantization=4bit", "model.lora={}"], {}, "with verl leave it out"),
         (["training.match_norm=grpo"], {}, "a control of races, which train with TRL"),
         (["evaluation.every=2", "evaluation.keep_best=true"], {}, "verl keeps no best model"),
         (["training.warmup_steps=5", "training.schedule=cosine"], {}, "must be a multiple of"),

@@ -44,6 +44,7 @@ PROMPT = 256
 WAYS = {
     "all weights": [],
     "LoRA, weights in bfloat16": ["model.lora={}", "model.dtype=bfloat16"],
+    "LoRA, weights in 4 bits": ["model.lora={}", "model.dtype=bfloat16", "model.quantization=4bit"],
 }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from maspo.errors import InputError
+from maspo.models.quantized import is_quantized
 
 
 def merged(model: Any, source: str, adapter: str) -> Any:
@@ -41,11 +42,18 @@ _ADAPTER = "maspo_adapter"
 
 
 def merged_with_adapter(model: Any) -> Any:
-    """Merge a PEFT model's adapter and return the model below, which keeps a copy for `save_adapter`."""
-    from peft import get_peft_model_state_dict
+    """Merge a PEFT model's adapter and return the model below, which keeps a copy for `save_adapter`.
+
+    Weights in 4 or 8 bits are widened first, as the sum would be rounded to these again.
+    """
+    from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 
     config = model.peft_config["default"]
     weights = {k: v.detach().cpu().clone() for k, v in get_peft_model_state_dict(model).items()}
+    if is_quantized(model):
+        base = model.unload()
+        model = get_peft_model(base.dequantize(dtype=base.dtype), config)
+        set_peft_model_state_dict(model, weights)
     whole = model.merge_and_unload()
     setattr(whole, _ADAPTER, (config, weights))
     return whole

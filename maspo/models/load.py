@@ -10,6 +10,7 @@ from typing import Any
 from maspo.errors import InputError
 from maspo.models.adapter import merged
 from maspo.models.generation import settle
+from maspo.models.quantized import keep_gradients, quantization_config
 from maspo.models.source import EMBEDDED, ModelPlace, check_source, locate
 from maspo.models.template import put_template
 from maspo.models.whole import check_finite, check_loaded
@@ -20,21 +21,30 @@ __all__ = [
 
 
 def load_model(
-    source: str, dtype: str = "float32", chat_template: str | None = None
+    source: str,
+    dtype: str = "float32",
+    chat_template: str | None = None,
+    quantization: str | None = None,
 ) -> tuple[Any, Any]:
     """Load a causal language model and its tokenizer, on the CPU, with its sampling settled.
 
     `source` is `embedded`, a hub id, a local folder, or a .gguf file, whose weights are widened to
-    `dtype`; an adapter is merged into its base model. `chat_template` is as
-    `put_template` takes it. The tokenizer pads on the left. What the model's
+    `dtype`; an adapter is merged into its base model. `chat_template` is as `put_template` takes it. With
+    `quantization`, `4bit` or `8bit`, bitsandbytes holds the linear layers of a model with weights of its
+    own, on the GPU where there is one. The tokenizer pads on the left. What the model's
     generation_config.json says is reduced to token ids; see `maspo.models.generation.settle`.
 
     Raises InputError where nothing loadable is there, weights are missing, left over, of another
     shape or not finite, or the tokenizer has no chat template.
     """
     place = locate(source)
+    if quantization is not None and place.converted:
+        raise InputError(
+            f"{source} cannot be held in {quantization}, as it is no model with weights of its own: name its "
+            "base model, or leave out quantization"
+        )
     tokenizer = _tokenizer(source, place, chat_template)
-    model = _weights(source, place, dtype)
+    model = _weights(source, place, dtype, quantization)
     if place.adapter is not None:
         with _loading(source):
             model = merged(model, source, place.adapter)
@@ -81,11 +91,13 @@ def read_config(source: str) -> Any:
         return AutoConfig.from_pretrained(place.path, **place.extra)
 
 
-def _weights(source: str, place: ModelPlace, dtype: str) -> Any:
+def _weights(source: str, place: ModelPlace, dtype: str, quantization: str | None) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    safe = {} if place.extra else {"use_safetensors": True}  # never a pickle
+    how: dict[str, Any] = {} if place.extra else {"use_safetensors": True}  # never a pickle
+    if quantization is not None:
+        how["quantization_config"] = quantization_config(quantization, getattr(torch, dtype))
     with _loading(source):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             place.path,
@@ -93,10 +105,12 @@ def _weights(source: str, place: ModelPlace, dtype: str) -> Any:
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # named below, with all others
             **place.extra,
-            **safe,
+            **how,
         )
     model, found = loaded
     check_loaded(source, found)
+    if quantization is not None:
+        keep_gradients(model)
     if place.extra:
         _forget_quantization(model)
     return model

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from maspo.errors import InputError
+from maspo.models.quantized import plain_parameters
 
 
 def check_loaded(source: str, found: Mapping[str, Collection[Any]]) -> None:
@@ -23,7 +24,7 @@ def check_loaded(source: str, found: Mapping[str, Collection[Any]]) -> None:
 
 def check_finite(source: str, model: Any) -> None:
     """Raise InputError where a weight is NaN or infinite, as a diverged run leaves it."""
-    broken = [name for name, weight in model.named_parameters() if not weight.isfinite().all()]
+    broken = [name for name, weight in plain_parameters(model) if not weight.isfinite().all()]
     if broken:
         raise InputError(f"the weights of {source} hold NaN or infinite numbers: {_some(broken)}")
 

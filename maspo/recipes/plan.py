@@ -5,6 +5,7 @@ from __future__ import annotations
 from maspo.objectives.advice import INERT, partial_batch
 from maspo.recipes.schema import Recipe
 from maspo.recipes.sections.data import Data
+from maspo.recipes.sections.model import Model
 from maspo.recipes.sections.training import Training
 
 
@@ -15,7 +16,7 @@ def plan(recipe: Recipe, processes: int = 1) -> list[str]:
     passes = recipe.completions_per_update // (micro * processes)
     steps = training.rollouts * updates
     lines = [
-        f"model      {recipe.model.source}" + (", LoRA adapters" if recipe.model.lora else ""),
+        f"model      {recipe.model.source}{_adapters(recipe.model)}",
         f"data       {recipe.data.source}",
         f"objective  {recipe.make_objective()}",
         f"rollout    {rollout.prompts} prompts x {rollout.samples} samples = {recipe.completions} "
@@ -33,6 +34,11 @@ def plan(recipe: Recipe, processes: int = 1) -> list[str]:
         f"evaluation {_evaluation(recipe)}",
     ]
     return lines + [f"warning    {text}" for text in recipe_warnings(recipe)]
+
+
+def _adapters(model: Model) -> str:
+    over = f" over weights in {model.quantization}" if model.quantization else ""
+    return f", LoRA adapters{over}" if model.lora else ""
 
 
 def _rate(training: Training) -> str:

@@ -96,6 +96,8 @@ def _with_extras(recipe: Recipe, decided: dict[str, Any]) -> MASPOConfig:
     refuse_extras(recipe, decided)
     if recipe.training.optimizer.name == "adamw_8bit":
         needs_bitsandbytes("training.optimizer.name: adamw_8bit")
+    if recipe.model.quantization is not None:
+        _check_quantization(recipe)
     processes = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
     try:
         check_division(recipe, processes)
@@ -123,3 +125,11 @@ def _with_extras(recipe: Recipe, decided: dict[str, Any]) -> MASPOConfig:
     if absent:
         raise InputError(f"trl.report_to: {', '.join(sorted(absent))} is not installed, or unknown")
     return config
+
+
+def _check_quantization(recipe: Recipe) -> None:
+    if recipe.rollout.engine == "vllm":
+        raise InputError(
+            "vLLM cannot be handed weights of model.quantization: set rollout.engine to transformers"
+        )
+    needs_bitsandbytes(f"model.quantization: {recipe.model.quantization}")

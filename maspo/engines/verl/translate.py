@@ -40,6 +40,8 @@ def overrides(recipe: Recipe, cluster: Cluster, folder: Path) -> list[str]:
 
 
 def _check_for_trl(recipe: Recipe) -> None:
+    if recipe.model.quantization is not None:
+        raise InputError("model.quantization is TRL's alone: with verl leave it out")
     if recipe.rollout.staleness:
         raise InputError(
             "rollout.staleness is TRL's alone: for stale data with verl use its own asynchronous trainers, "

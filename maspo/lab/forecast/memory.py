@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from maspo.engines.engine import InProcessEngine
+from maspo.models.quantized import bytes_spared
 from maspo.models.skeleton import (
     activation_bytes,
     cache_bytes,
@@ -31,6 +32,8 @@ class Memory:
     """A number, not bytes: of those, the ones that training changes."""
     weights: int
     """Those of the reference model of a KL term with them."""
+    gathered: int
+    """Those of the policy in the dtype of its passes, which a process has whole while it samples."""
     gradients: int
     optimizer: int
     cache: int
@@ -41,7 +44,8 @@ class Memory:
     def peak(self, shards: int = 1) -> int:
         """Return the most at once, weights and what is trained of them dealt out to so many processes."""
         spread = (self.weights + self.optimizer) // shards
-        return spread + max(self.cache, self.gradients // shards + self.activations)
+        sampling = self.cache + (self.gathered if shards > 1 else 0)
+        return spread + max(sampling, self.gradients // shards + self.activations)
 
     def sentence(self) -> str:
         """Say the parts and their sum."""
@@ -72,6 +76,8 @@ def estimate_memory(
         processes: among which a rollout is dealt out.
     """
     whole, _ = parameter_bytes(model)
+    quantization = recipe.model.quantization
+    spared = bytes_spared(model, quantization)
     half = engine.in_bfloat16(recipe, model.num_parameters())
     model = engine.with_adapters(recipe, model)
     weights, trained = parameter_bytes(model)
@@ -81,6 +87,8 @@ def estimate_memory(
     length = longest(model, prompt + completion)
     parameters = sum(p.numel() for p in model.parameters())
     changed = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    if quantization is not None:  # TRL trains their adapters in bfloat16
+        spared, trained = spared + trained - 2 * changed, 2 * changed
     with imagined(model):
         cache = cache_bytes(model, rows, length, bfloat16=half) if own_cache else 0
         activations = activation_bytes(
@@ -90,7 +98,8 @@ def estimate_memory(
     return Memory(
         parameters=parameters,
         trained=changed,
-        weights=weights + reference,
+        weights=weights - spared + reference,
+        gathered=(2 * parameters if half else weights) - spared,
         gradients=trained,
         # Two moments of each number, as large as it, or of a byte.
         optimizer=2 * (changed if recipe.training.optimizer.name == "adamw_8bit" else trained),

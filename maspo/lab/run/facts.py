@@ -11,9 +11,10 @@ from maspo.recipes import Recipe
 
 def facts(recipe: Recipe, summary: Mapping[str, Any]) -> dict[str, str]:
     """Return the facts of a run by their names; of the objective only what differs from its defaults."""
-    rollout, training = recipe.rollout, recipe.training
+    rollout, training, named = recipe.rollout, recipe.training, recipe.model
+    over = f" over {named.quantization}" if named.quantization else ""
     found = {
-        "model": recipe.model.source + (", LoRA" if recipe.model.lora else ""),
+        "model": named.source + (f", LoRA{over}" if named.lora else ""),
         "parameters": f"{summary['parameters']:,}" if "parameters" in summary else "",
         "data": recipe.data.source,
         "objective": str(recipe.make_objective()),

@@ -113,8 +113,9 @@ class Run:
         problems = {"training": training, "evaluation": held_out}
         check_golds_reached(problems, rewards, screen, strict=strict)
         screen.console.print(f"loading {recipe.model.source}", style="dim", markup=False)
+        named = recipe.model
         model, tokenizer = load_model(
-            recipe.model.source, recipe.model.dtype, recipe.model.chat_template
+            named.source, named.dtype, named.chat_template, named.quantization
         )
         engine.check_model(recipe, model)
         check_saving(model, tokenizer)
