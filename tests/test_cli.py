@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -115,25 +116,92 @@ def test_lora_is_trained_and_merged(tmp_path):
     assert "model.safetensors" in names and "adapter_config.json" not in names
 
 
-def test_two_processes_train_together(tmp_path):
-    """Started as accelerate and torchrun do it, over gloo on this machine."""
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "ACCELERATE_USE_CPU": "true"}
-    environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(maspo.__file__).parents[1])}
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    torchrun += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "-m", "maspo", "train"]
-    words = settings(*TINY, "training.micro_batch=4")
+def on_two(launcher, *words, folder, **variables):
+    """Run `maspo` in two processes over gloo on this machine; return what they printed."""
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
+    environment |= {"PYTHONPATH": str(Path(maspo.__file__).parents[1])} | variables
     done = subprocess.run(
-        [*torchrun, *words, "--out", "out"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True,
+        [sys.executable, "-m", *launcher, "-m", "maspo", *map(str, words)],
+        cwd=folder, env=environment, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    return done.stdout + done.stderr
+
+
+ON_TWO = [*TINY, "training.micro_batch=4"]
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """Run it in two processes, as torchrun starts them, each with a whole copy of the model."""
+    folder = tmp_path_factory.mktemp("together")
+    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    words = ["train", *settings(*ON_TWO), "--out", "out"]
+    return folder / "out", on_two(torchrun, *words, folder=folder, ACCELERATE_USE_CPU="true")
+
+
+def test_two_processes_train_together(together):
+    out, shown = together
+    summary = json.loads((out / "summary.json").read_text())
     assert summary["processes"] == 2 and summary["steps"] == 4
-    assert len((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()) == 4
+    assert len((out / "metrics.jsonl").read_text().splitlines()) == 4
     for when in ("before", "after"):
-        samples = tmp_path / "out" / "evaluations" / when / "samples.jsonl"
+        samples = out / "evaluations" / when / "samples.jsonl"
         assert len(samples.read_text().splitlines()) == 12
-    assert done.stdout.count("on each of 2 processes") == 1, "only the first process speaks"
+    assert shown.count("on each of 2 processes") == 1, "only the first process speaks"
+
+
+FSDP2 = """\
+compute_environment: LOCAL_MACHINE
+distributed_type: FSDP
+mixed_precision: "no"
+num_processes: 2
+fsdp_config:
+  fsdp_version: 2
+  fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP
+  fsdp_state_dict_type: SHARDED_STATE_DICT
+"""
+
+
+def metrics(out):
+    """Read the numbers of each line that do not depend on the clock."""
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    timed = re.compile("seconds|time|per_second")
+    return [
+        {k: v for k, v in one.items() if isinstance(v, int | float) and not timed.search(k)}
+        for one in lines
+    ]
+
+
+def test_weights_dealt_out_by_fsdp2_train_as_whole_ones_do(together, tmp_path):
+    """A rollout, and after a resume another, against two rollouts with a whole model in each process."""
+    from safetensors.torch import load_file
+
+    (tmp_path / "fsdp2.yaml").write_text(FSDP2)
+    launch = ["accelerate.commands.launch", "--config_file", "fsdp2.yaml"]
+    words = settings(*ON_TWO, "training.rollouts=1", "training.save_every=1")
+    shown = on_two(launch, "train", *words, "--out", "out", folder=tmp_path)
+    assert "Prompts are not shared under FSDP" in shown
+    on_two(launch, "resume", "out", "--rollouts", "+1", folder=tmp_path)
+    whole, dealt = together[0], tmp_path / "out"
+    assert (dealt / "checkpoints" / "checkpoint-4" / "pytorch_model_fsdp_0").is_dir()
+    for expected, found in zip(metrics(whole), metrics(dealt), strict=True):
+        assert found == pytest.approx(expected, rel=1e-4, abs=1e-7)
+    for when in ("before", "after"):
+        files = (out / "evaluations" / when / "samples.jsonl" for out in (whole, dealt))
+        texts = [
+            {(s["problem_id"], s["index"]): s["text"] for s in map(json.loads, lines)}
+            for lines in (file.read_text().splitlines() for file in files)
+        ]
+        assert texts[0] == texts[1] and len(texts[0]) == 12
+    weights, its = (load_file(out / "model" / "model.safetensors") for out in (whole, dealt))
+    assert weights.keys() == its.keys()
+    for name, tensor in weights.items():
+        assert (its[name] - tensor).abs().max() <= 1e-6
+    changes = [
+        json.loads((o / "summary.json").read_text())["weight_change"] for o in (whole, dealt)
+    ]
+    assert changes[1] == pytest.approx(changes[0], rel=1e-4)
 
 
 BAD_DATA = {

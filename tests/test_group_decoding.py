@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from functools import wraps
 from itertools import product
 
 import pytest
@@ -14,7 +15,7 @@ from transformers import GenerationConfig  # noqa: E402
 
 from maspo.models import EMBEDDED  # noqa: E402
 from maspo.sampling import decode, group  # noqa: E402
-from maspo.sampling.group import complete, complete_rows  # noqa: E402
+from maspo.sampling.group import complete, complete_rows, decode_rows  # noqa: E402
 
 SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "head_dim": 8,
          "num_key_value_heads": 2, "intermediate_size": 48, "vocab_size": 29}  # fmt: skip
@@ -271,6 +272,24 @@ def test_what_only_generate_can_do_is_left_to_it(kind, shape, settings, reason, 
     assert found == [[completion] * 2 for completion in expected]
     (record,) = [record for record in caplog.records if record.name == group.__name__]
     assert reason in record.message
+
+
+def test_a_wrapper_around_generate_is_called_and_decodes_all_the_same():
+    """As transformers puts one around it under FSDP; a `generate` of the model's own is no wrapper."""
+    model, calls = make(), []
+    inner = model.generate
+
+    @wraps(inner)
+    def outer(*args, **kwargs):
+        calls.append(kwargs)
+        return inner(*args, **kwargs)
+
+    model.generate = outer
+    expected = decode_rows(make(), PROMPTS, greedy())
+    assert decode_rows(model, PROMPTS, greedy()) == expected and len(calls) == 1
+    model.generate = lambda *args, **kwargs: None
+    with pytest.raises(decode.Unsupported, match="generate is its own"):
+        decode_rows(model, PROMPTS, greedy())
 
 
 def test_broken_weights_are_named():

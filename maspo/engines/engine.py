@@ -151,7 +151,7 @@ class Trained:
     """What is left when training is over."""
 
     model: Any
-    """The trained model; adapters are merged into it."""
+    """The trained model, in the first process whole and with adapters merged into it."""
     seconds: float
     """Wall clock of the training loop alone."""
     steps: int

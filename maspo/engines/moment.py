@@ -18,7 +18,7 @@ class Moment:
     sampler: Sampler
     """Samples from the model as it is now, and leaves weights and random numbers of training alone."""
     save: Callable[[Path], None]
-    """Writes what training has changed into a file, for `restored` of the engine."""
+    """Writes what training has changed into a file, for `restored` of the engine; every process calls it."""
 
 
 Look = Callable[[Moment], None]

@@ -10,10 +10,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import cache as once
+from inspect import unwrap
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.fsdp import FullyShardedDataParallel
+from torch.distributed.tensor import DTensor
 from transformers import (
     DynamicCache,
     GenerationConfig,
@@ -106,7 +109,7 @@ def decode_rows(
     """Complete token prompts as `complete_rows` does; Unsupported where only `generate` can."""
     if _has_own_generate(model):
         raise Unsupported("its generate is its own")
-    if is_deepspeed_zero3_enabled() or is_fsdp_managed_module(model):
+    if _is_spread(model):
         raise Unsupported("its parameters are spread over processes")
     distinct = list(dict.fromkeys(map(tuple, rows)))
     place = {prompt: number for number, prompt in enumerate(distinct)}
@@ -116,11 +119,28 @@ def decode_rows(
 
 
 def _has_own_generate(model: Any) -> bool:
-    """Whether `generate` is not that of transformers, or PEFT's around it, on the class or the value."""
+    """Whether `generate` is not that of transformers, or PEFT's or a wrapper around it."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     theirs: Any = GenerationMixin
-    own = getattr(base.generate, "__func__", None) is not theirs.generate
-    return own or "generate" in vars(model)
+    return _inside(base.generate) is not _inside(theirs.generate) or (
+        _inside(model.generate) is not _inside(type(model).generate)
+    )
+
+
+def _inside(method: Any) -> Any:
+    """Return the function that is below decorators and wrappers."""
+    found = unwrap(method)
+    return getattr(found, "__func__", found)
+
+
+def _is_spread(model: Any) -> bool:
+    """Whether some of the weights lie in other processes, so that a pass takes all of them."""
+    if any(isinstance(module, FullyShardedDataParallel) for module in model.modules()):
+        return True
+    return any(
+        isinstance(p, DTensor) or (hasattr(p, "ds_id") and not p.numel())
+        for p in model.parameters()
+    )
 
 
 @once
@@ -157,7 +177,10 @@ def _completions_of_generate(
     ends = {eos} if isinstance(eos, int) else set(eos or ())
     longest = max(map(len, rows))
     completions = []
-    for ids in _generate(model, rows, config)[:, longest:].tolist():
+    # Processes that each have all weights, of a model that is dealt out otherwise, need not step together.
+    managed = is_deepspeed_zero3_enabled() or is_fsdp_managed_module(model)
+    alone = {"synced_gpus": False} if managed and not _is_spread(model) else {}
+    for ids in _generate(model, rows, config, **alone)[:, longest:].tolist():
         stop = next((place for place, token in enumerate(ids) if token in ends), len(ids))
         completions.append(ids[: stop + 1])
     return completions

@@ -23,6 +23,9 @@ Transformers leaves names that begin so out of what it uploads.
 STATE = "trainer_state.json"
 """File of every checkpoint of transformers."""
 
+DEALT_OUT = {"FSDP": "pytorch_model_fsdp*", "DeepSpeed": "global_step*"}
+"""What a checkpoint holds where weights were dealt out to processes, by what dealt them."""
+
 _PREFIX = "checkpoint-"
 
 
@@ -86,6 +89,16 @@ def check_checkpoint(place: Path) -> Path:
     if wrong is not None:
         raise InputError(f"{place} is no checkpoint to continue from: {wrong}")
     return place
+
+
+def check_form(place: Path, now: str | None) -> None:
+    """Raise InputError where weights were dealt out otherwise than `now`, a name of `DEALT_OUT` or None."""
+    then = next((name for name, files in DEALT_OUT.items() if any(place.glob(files))), None)
+    if then != now:
+        raise InputError(
+            f"{place} was written {f'under {then}' if then else 'with whole weights'}, not "
+            f"{f'under {now}' if now else 'with whole weights'} as now: go on as it began"
+        )
 
 
 def checkpoints(folder: Path) -> list[Path]:

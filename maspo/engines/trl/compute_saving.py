@@ -52,7 +52,7 @@ class ComputeSaving:
         self.args, self.accelerator = args, trainer.accelerator
         self.prefixes = PrefixCheck(half=trainer.accelerator.mixed_precision in ("bf16", "fp16"))
         sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
-        if args.share_prefix and sharded:
+        if args.share_prefix and sharded and trainer.accelerator.is_main_process:
             log.warning("Prompts are not shared under FSDP and DeepSpeed.")
         self.may_share = bool(args.share_prefix and not sharded)
         """Whether a part of the model may be run outside the wrappers of the trainer."""

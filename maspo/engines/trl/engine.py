@@ -38,9 +38,10 @@ class TRLEngine(InProcessEngine):
         config = trl_config(recipe, folder, strict=strict)
         from maspo.engines.trl import MASPOTrainer
         from maspo.engines.trl.evidence import prove
+        from maspo.engines.trl.sharding import check_sharding
 
+        check_sharding(config, recipe.model.quantization)
         prove(config.objective, MASPOTrainer)
-        self.processes()
 
     def shares(self, recipe: Recipe, launch: Launch) -> int:
         """Count the processes that `accelerate launch` started."""

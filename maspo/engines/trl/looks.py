@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
 from safetensors.torch import save
 from transformers import TrainerCallback
 
 from maspo import files
 from maspo.engines.moment import Look, Moment
 from maspo.engines.trl.colocated import sampler_of
+from maspo.engines.trl.sharding import gathered, trained_weights
 from maspo.recipes.schema import Recipe
 
 
@@ -70,11 +72,13 @@ class Looks(TrainerCallback):
             sampler=sampler_of(trainer, model, self._template),
             save=lambda path: save_trained(model, path),
         )
-        with self._clock.standing_still():
+        with self._clock.standing_still(), gathered(trainer):
             self._look(moment)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Look again at the moment of the checkpoint."""
+        """Look before the first rollout, or again at the moment of the checkpoint."""
+        if state.global_step == 0:
+            self.take(0)
         self._look_if_due(state)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -89,10 +93,10 @@ class Looks(TrainerCallback):
 
 
 def save_trained(model: Any, path: Path) -> None:
-    """Write the parameters that training changes, as safetensors, whole or not at all."""
-    tensors = {
-        name: value.detach().cpu().contiguous()
-        for name, value in model.named_parameters()
-        if value.requires_grad
-    }
-    files.write_bytes(path, save(tensors))
+    """Write the parameters that training changes, as safetensors, whole or not at all.
+
+    Every process calls it, and the first one writes.
+    """
+    tensors = trained_weights(model)
+    if PartialState().is_main_process:
+        files.write_bytes(path, save(tensors))

@@ -12,13 +12,14 @@ from trl import GRPOTrainer
 
 from maspo.engines.trl.checkpoint import last_good
 from maspo.engines.trl.handover import Batch
+from maspo.engines.trl.sharding import broken_weights
 from maspo.errors import RunError
 
 MOST_IN_A_ROW = 5
 """Updates left out in a row, at which training stops."""
 
 MOST_REPORTS = 20
-"""Updates left out whose samples are written down."""
+"""Updates left out whose samples are written down, in each process."""
 
 _SCORE = tuple(inspect.signature(GRPOTrainer._get_per_token_logps_and_entropies).parameters)
 BESIDE_TEXT = _SCORE[_SCORE.index("compute_aux_loss") + 1 :]
@@ -67,9 +68,9 @@ class NonfiniteGuard:
 
     def check_weights(self) -> None:
         """Raise RunError where a weight is not finite."""
-        for name, weights in self.trainer.model.named_parameters():
-            if weights.requires_grad and not bool(torch.isfinite(weights.detach()).all()):
-                self.give_up(f"the weights {name} are not finite")
+        name = broken_weights(self.trainer.model)
+        if name is not None:
+            self.give_up(f"the weights {name} are not finite")
 
     def give_up(self, what: str) -> NoReturn:
         """Raise RunError: what happened, which checkpoint is from before, and what helps."""
@@ -87,7 +88,9 @@ class NonfiniteGuard:
         index = self.trainer.accelerator.process_index
         place = folder / f"step-{self.trainer.state.global_step + 1}-process-{index}.jsonl"
         folder.mkdir(parents=True, exist_ok=True)
-        if len(list(folder.iterdir())) >= MOST_REPORTS:
+        if (
+            len(list(folder.glob(f"*-process-{index}.jsonl"))) >= MOST_REPORTS
+        ):  # as in every process
             return place
         rows = [row for batch in update for row in self._describe(batch)]
         rows.sort(key=lambda row: row["finite"])

@@ -5,24 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from accelerate import PartialState
-from accelerate.utils import DistributedType, broadcast_object_list, gather_object
+from accelerate.utils import (
+    broadcast_object_list,
+    disable_fsdp_ram_efficient_loading,
+    gather_object,
+)
 
-from maspo.errors import InputError
 from maspo.sampling.interface import Part
 
 
 class AccelerateProcesses:
-    """One process, or several that `accelerate launch` started, each with a whole copy of the model."""
+    """One process, or several that `accelerate launch` or torchrun started."""
 
     def __init__(self) -> None:
-        """Raise InputError under FSDP and DeepSpeed, where no process has the whole model."""
+        """Find them, and let each load a whole model, also where its weights are dealt out later."""
         self._state = PartialState()
-        kind = self._state.distributed_type
-        if kind in (DistributedType.FSDP, DistributedType.DEEPSPEED):
-            raise InputError(
-                f"maspo train evaluates with the whole model on one process, which {kind.value} does not "
-                "leave there; use MASPOTrainer in a script of your own under it"
-            )
+        disable_fsdp_ram_efficient_loading()
 
     @property
     def count(self) -> int:

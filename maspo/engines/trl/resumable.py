@@ -161,6 +161,8 @@ class ResumableTrainer(GRPOTrainer):
                 raise InputError(checkpoint.why_none(output))
         if not (place / self._own_file).exists():
             raise InputError(f"{place} was written by fewer processes than are running now")
+        dealt_out = {"FSDP": self.is_fsdp_enabled, "DeepSpeed": self.is_deepspeed_enabled}
+        checkpoint.check_form(place, next((name for name, on in dealt_out.items() if on), None))
         return place
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
@@ -203,14 +205,13 @@ class ResumableTrainer(GRPOTrainer):
         place = kwargs.get("resume_from_checkpoint")
         self._resume = None
         if place is not None:
-            self._resume = ResumePoint(
-                epochs=int(_epochs(Path(place))),
-                unlogged=torch.load(
-                    Path(place) / self._own_file,
-                    map_location=self.accelerator.device,
-                    weights_only=True,
-                ),
+            here = self.accelerator.device
+            unlogged = torch.load(
+                Path(place) / self._own_file,
+                map_location="cpu" if here.type == "cpu" else here,  # one of several is cpu:0
+                weights_only=True,
             )
+            self._resume = ResumePoint(epochs=int(_epochs(Path(place))), unlogged=unlogged)
         return super()._inner_training_loop(*args, **kwargs)
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Sampler:

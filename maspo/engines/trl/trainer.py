@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, TypeVar
 
 import torch
+from accelerate.utils import DistributedType
 from torch import Tensor
 
 from maspo.core.rollout import rollout_weights
@@ -46,6 +47,7 @@ from maspo.engines.trl.positions import forward_of
 from maspo.engines.trl.reference import reference_is
 from maspo.engines.trl.resumable import ResumableTrainer
 from maspo.engines.trl.reward_check import check_rewards, naming_samples
+from maspo.engines.trl.sharding import gathered, shard_on_cpus
 from maspo.engines.trl.surrogate import put_objective
 from maspo.errors import InputError
 from maspo.sampling.group import Unsupported, say_once
@@ -99,6 +101,14 @@ class MASPOTrainer(ResumableTrainer):
         self.add_callback(CollapseWarning(args.objective.when_unstable))
         self.add_callback(StallWarning(args.objective.when_unstable))
 
+    def create_accelerator_and_postprocess(self) -> None:
+        """Make the accelerator, which deals weights out on CPUs as well."""
+        super().create_accelerator_and_postprocess()
+        if shard_on_cpus(self.accelerator, self.args):
+            kind = self.accelerator.distributed_type
+            self.is_fsdp_enabled = kind is DistributedType.FSDP
+            self.is_deepspeed_enabled = kind is DistributedType.DEEPSPEED
+
     # The rollout
 
     def _prepare_inputs(self, generation_batch: Any) -> Batch:
@@ -147,17 +157,22 @@ class MASPOTrainer(ResumableTrainer):
     def _generate_single_turn(
         self, prompt_ids: Any, images: Any, multimodal_fields: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        plain = not (
-            self.use_vllm or self.use_transformers_continuous_batching or multimodal_fields
+        generate = partial(
+            super()._generate_single_turn, prompt_ids, images, multimodal_fields, *args, **kwargs
         )
-        if plain and self.args.group_decoding:
-            try:
-                return complete_rows(self, prompt_ids), None
-            except Unsupported as reason:
-                say_once(type(self.model).__name__, str(reason))
-            except FloatingPointError as error:
-                self.guard.give_up(f"sampling failed: {error}")
-        return super()._generate_single_turn(prompt_ids, images, multimodal_fields, *args, **kwargs)
+        if self.use_vllm:
+            return generate()
+        plain = not (self.use_transformers_continuous_batching or multimodal_fields)
+        # Under ZeRO-3 TRL gathers the weights, in complete_rows too.
+        with gathered(self) if self.is_fsdp_enabled else nullcontext():
+            if plain and self.args.group_decoding:
+                try:
+                    return complete_rows(self, prompt_ids), None
+                except Unsupported as reason:
+                    say_once(type(self.model).__name__, str(reason))
+                except FloatingPointError as error:
+                    self.guard.give_up(f"sampling failed: {error}")
+            return generate()
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, *rest: Any) -> Tensor:
         names = self.reward_func_names

@@ -8,16 +8,20 @@ from typing import Any
 import torch
 from datasets import Dataset
 from transformers import TrainerCallback
+from transformers.integrations import unset_hf_deepspeed_config
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import set_seed
 
 from maspo.engines.engine import Sink, Trained, TrainingJob
 from maspo.engines.trl.adapters import peft_config
 from maspo.engines.trl.looks import Clock, Looks
+from maspo.engines.trl.restored import remade
 from maspo.engines.trl.rewards import reward_functions, rows_of
+from maspo.engines.trl.sharding import trained_weights
 from maspo.engines.trl.trainer import MASPOTrainer
 from maspo.engines.trl.translate import trl_config
 from maspo.models.adapter import merged_with_adapter
+from maspo.recipes.schema import Recipe
 
 
 def train(job: TrainingJob) -> Trained:
@@ -40,16 +44,26 @@ def train(job: TrainingJob) -> Trained:
     trainer.create_model_card = _no_card
     trainer.remove_callback(PrinterCallback)  # the sink shows what it would
     looks.trainer = trainer
-    looks.take(0)
-    clock.start()
     trainer.train(resume_from_checkpoint=None if job.resume is None else str(job.resume))
-    seconds = clock.seconds
+    seconds, steps = clock.seconds, trainer.state.global_step
+    finished = steps == args.max_steps
+    if trainer.is_fsdp_enabled or trainer._dist.is_zero3:
+        if finished:
+            looks.take(recipe.training.rollouts)
+        return Trained(model=_made_whole(trainer, recipe), seconds=seconds, steps=steps)
     trained = trainer.accelerator.unwrap_model(trainer.model)
     if lora:
         trained = merged_with_adapter(trained)
-    if trainer.state.global_step == args.max_steps:
+    if finished:
         looks.take(recipe.training.rollouts, trained)
-    return Trained(model=trained, seconds=seconds, steps=trainer.state.global_step)
+    return Trained(model=trained, seconds=seconds, steps=steps)
+
+
+def _made_whole(trainer: MASPOTrainer, recipe: Recipe) -> Any:
+    """Return, in the first process, a whole model with the trained weights; elsewhere what there is."""
+    weights = trained_weights(trainer.model)
+    unset_hf_deepspeed_config()  # or ZeRO-3 would deal out what one process loads
+    return remade(recipe, weights) if trainer.is_world_process_zero() else trainer.model
 
 
 def _no_card(*_: Any, **__: Any) -> None:

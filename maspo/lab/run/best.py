@@ -27,14 +27,17 @@ class Best:
     def _wanted(self) -> bool:
         return self._recipe.evaluation is not None and self._recipe.evaluation.keep_best
 
-    def consider(self, moment: Moment) -> None:
-        """Keep the model of this moment where it is the best so far; it must be evaluated."""
+    def is_at(self, rollouts: int) -> bool:
+        """Whether the model after so many rollouts, which is evaluated, is wanted as the best so far."""
         if not self._wanted:
-            return
-        before = {n: s for n, s in average_by_rollouts(self._run).items() if n <= moment.rollouts}
-        if best_of(before) == moment.rollouts:
-            self._file.parent.mkdir(exist_ok=True)
-            moment.save(self._file)
+            return False
+        before = {n: s for n, s in average_by_rollouts(self._run).items() if n <= rollouts}
+        return best_of(before) == rollouts
+
+    def keep(self, moment: Moment) -> None:
+        """Keep the model of this moment; every process calls it."""
+        self._file.parent.mkdir(exist_ok=True)
+        moment.save(self._file)
 
     def model(self) -> Any | None:
         """Return the best model; None where it is not wanted, or is the last one."""

@@ -226,7 +226,9 @@ class Run:
                 found = evaluations.evaluate(moment.rollouts, moment.sampler, self.stopping.wanted)
                 if found is not None:
                     tracker.log(moment.rollouts * updates, tracked(found))
-                    self.best.consider(moment)
+                best = found is not None and self.best.is_at(moment.rollouts)
+                if self.processes.share(best):
+                    self.best.keep(moment)
                 return
             with self.stopping.impatient():
                 found = evaluations.evaluate(moment.rollouts, moment.sampler)
