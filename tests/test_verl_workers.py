@@ -118,13 +118,6 @@ def test_one_process_and_two_give_the_same_but_where_micro_batches_are_coupled(f
     assert not all(same)
 
 
-def test_a_loss_is_registered_in_every_ray_worker_and_an_unknown_one_is_an_error(found):
-    out = found["registry"]
-    assert out["maspo"] == "maspo" and out["maspo.gspo"] == "gspo"
-    assert "Unsupported loss mode: no_such_loss" in out["no_such_loss"]
-    assert out["pid"] != out["driver"]
-
-
 def test_a_run_that_samples_while_it_trains_on_programs_and_a_function(tmp_path):
     """Two processes, dynamic batches, verl's asynchronous trainer, the sampler's policy as the old one."""
     from bigram import make_bigram

@@ -3,7 +3,7 @@
     PYTHONPATH=tests python tests/verl_support/updates.py OUT.json
 
 Every one of `STEPS` takes the same eight responses as one mini-batch. Writes verl's metrics, a list for
-each world size, and what a worker of Ray's finds in verl's registry.
+each world size.
 """
 
 import json
@@ -87,19 +87,6 @@ def old_log_probs(rows):
         return (log_probs(model, rows) + rows["shift"]).clamp(max=0)
 
 
-def look_up(names):
-    """Say what a process finds in verl's registry."""
-    from verl.trainer.ppo.core_algos import get_policy_loss_fn
-
-    found = {"pid": os.getpid()}
-    for name in names:
-        try:
-            found[name] = get_policy_loss_fn(name).objective_name
-        except ValueError as error:
-            found[name] = str(error)
-    return found
-
-
 def updates(world, data):
     """Take the updates on `world` processes and give verl's metrics of each."""
     import ray
@@ -180,10 +167,8 @@ def main(out):
         log_to_driver=True,
     )  # fmt: skip
     try:
-        names = ["maspo", "maspo.gspo", "no_such_loss"]
-        registry = ray.get(ray.remote(look_up).remote(names)) | {"driver": os.getpid()}
         found = {world: updates(world, data) for world in (1, 2)}
-        Path(out).write_text(json.dumps({"registry": registry, **found}))
+        Path(out).write_text(json.dumps(found))
     finally:
         ray.shutdown()
 

@@ -44,8 +44,8 @@ def _check_for_trl(recipe: Recipe) -> None:
         raise InputError("model.quantization is TRL's alone: with verl leave it out")
     if recipe.rollout.staleness:
         raise InputError(
-            "rollout.staleness is TRL's alone: for stale data with verl use its own asynchronous trainers, "
-            "whose lag is theirs"
+            "rollout.staleness is TRL's alone: with verl use its own asynchronous trainers, as "
+            "verl.trainer.v1.trainer_mode=colocate_async, whose lag is theirs"
         )
     if recipe.training.match_norm:
         raise InputError("training.match_norm is a control of races, which train with TRL")
