@@ -62,7 +62,8 @@ class ClipCov(GRPO):
 
     The draw is a function of `seed` and of the tokens, see `token_hash`: the same batch gives the
     same selection in every run and whatever its padding and order, another batch an unrelated
-    one. No random state is touched.
+    one, if only by the last bit of a log-probability: two ways through a model draw differently.
+    No random state is touched.
 
     Source: arXiv:2505.22617 and the authors' release (PRIME-RL/Entropy-Mechanism-of-RL), whose
     scripts set ε to 1, so that PPO's clip is all but off; verl's `clip_cov` takes its usual ε. Both
