@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import maspo
+from maspo.lab.run.metrics import metric_of
 from maspo.models import EMBEDDED
 
 TINY = [
@@ -49,6 +50,7 @@ def test_a_run_leaves_everything_it_promises(finished):
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
     assert {"reward", "entropy", "clip_ratio/region_mean", "outcome/correct"} <= set(lines[0])
+    assert [key for key in lines[0] if metric_of(key) is None] == []
     for when in ("before", "after"):
         verdicts = (out / "evaluations" / when / "verdicts.jsonl").read_text().splitlines()
         assert len(verdicts) == 6 * 2

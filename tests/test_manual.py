@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
 MADE = {  # by docs/hooks.py, from the code and the repository's root
-    "contributing.md", "changelog.md",
+    "contributing.md", "changelog.md", "learn/notebook.md",
     *(f"reference/{name}.md" for name in ("recipe", "commands", "api", "metrics", "versions")),
 }  # fmt: skip
 

@@ -40,16 +40,6 @@ def test_python_blocks_run(block, tmp_path):
     assert done.stdout
 
 
-@pytest.mark.parametrize("line", [line for line in shell_lines() if line.startswith("maspo")])
-def test_maspo_commands_are_current(line, tmp_path):
-    words = shlex.split(line)[1:]
-    if words[0] in ("train", "plan"):  # same arguments, no training; and no hub for its model
-        embedded = words[1:2] in ([], ["quickstart"])
-        words[:1] = ["plan"] if embedded else ["recipes", "show"]
-    done = python("-m", "maspo", *words, folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-
-
 def test_pip_commands_name_what_exists():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
         "optional-dependencies"

@@ -6,7 +6,19 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from generate import commands, memory, metrics, objectives, python_api, recipe, studies, versions
+from generate import (
+    commands,
+    defaults,
+    memory,
+    metrics,
+    mutants,
+    notebook,
+    objectives,
+    python_api,
+    recipe,
+    studies,
+    versions,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,6 +36,9 @@ PARTS: dict[str, Callable[[], str]] = {
     "refused": versions.refused,
     "memory": memory.table_of_sizes,
     "verdicts": studies.verdicts,
+    "objective-defaults": defaults.of_objectives,
+    "recipe-defaults": defaults.of_recipes,
+    "mutants": mutants.table_of_files,
 }
 """What `<!-- made: NAME -->` in a page is replaced by."""
 
@@ -33,6 +48,7 @@ def pages() -> Iterator[tuple[str, str | bytes]]:
     for place, make in PAGES.items():
         yield place, make()
     yield from objectives.pages()
+    yield from notebook.pages("learn/notebook.md")
 
 
 def section(name: str, title: str) -> str:

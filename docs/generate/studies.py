@@ -31,18 +31,23 @@ def results() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
                 yield file.parent.name, group, one
 
 
+def sentence_of(one: dict[str, Any]) -> str | None:
+    """Return what a race says of an objective; the first study called it a verdict."""
+    return one.get("conclusion") or one.get("verdict")
+
+
 def studied(name: str) -> str:
     """List how an objective did in the studies."""
     rows = [
         (
             f"[{study}](../../studies/{study}/report.md)",
-            *(group["updates_per_rollout"], f"{one['learning_rate']:g}"),
-            *(percent(one["score"]), one["verdict"] or "the baseline"),
+            *(group["updates_per_rollout"], group.get("staleness", 0), f"{one['learning_rate']:g}"),
+            *(one["score"] and percent(one["score"]), sentence_of(one) or "the baseline"),
         )
         for study, group, one in results()
         if one["objective"].partition(":")[0] == name
     ]
-    columns = "study", "updates per rollout", "learning rate", "avg@k after", "against its baseline"
+    columns = "study", "updates per rollout", "staleness", "learning rate", "avg@k after"
     about = (
         "Means over seeds with 95 % intervals, on small models and small tasks; "
         "[the studies](../../studies/README.md) say what follows from them, and what does not.\n\n"
@@ -51,15 +56,15 @@ def studied(name: str) -> str:
         return (
             "\n## In our studies\n\nNot raced yet. [Race it](../../choose/race.md) on your task.\n"
         )
-    return "\n## In our studies\n\n" + about + table(columns, rows)
+    return "\n## In our studies\n\n" + about + table((*columns, "against its baseline"), rows)
 
 
 def verdicts() -> str:
     """Count the verdicts on each objective."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for _, _, one in results():
-        if one["verdict"]:
-            counts[one["objective"]][kind_of(one["verdict"])] += 1
+        if told := sentence_of(one):
+            counts[one["objective"]][kind_of(told)] += 1
     rows = [
         (f"`{name}`", *(found[kind] or "" for kind in KINDS))
         for name, found in sorted(counts.items())
