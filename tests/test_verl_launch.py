@@ -6,6 +6,7 @@ The first part needs no verl. The second composes verl's own configuration where
 import dataclasses
 import json
 import shlex
+import socket
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -22,7 +23,7 @@ from maspo.engines.verl.cluster import Cluster
 from maspo.engines.verl.export import verl_rows, write_parquet, write_problems
 from maspo.engines.verl.grammar import hydra
 from maspo.engines.verl.launch import check_files, command, printed, submission
-from maspo.engines.verl.ray_cluster import check_submission
+from maspo.engines.verl.ray_cluster import check_submission, running_cluster
 from maspo.engines.verl.reward import compute_score
 from maspo.engines.verl.translate import overrides
 from maspo.recipes import load_recipe, shipped_recipes
@@ -376,6 +377,30 @@ def test_a_job_for_a_running_cluster():
 def test_a_job_that_could_not_be_sent_is_one_sentence(address, folder, message):
     with pytest.raises(InputError, match=message):
         check_submission(address, Path(folder))
+
+
+@needs_verl
+@pytest.mark.parametrize("variable", ["RAY_TMPDIR", "TMPDIR"])
+def test_a_cluster_is_found_as_ray_finds_it_and_one_that_is_gone_is_one_sentence(
+    variable, tmp_path, monkeypatch
+):
+    for name in ("RAY_ADDRESS", "RAY_TMPDIR", "TMPDIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, str(tmp_path))
+    assert running_cluster() is None
+    note = tmp_path / "ray" / "ray_current_cluster"
+    note.parent.mkdir()
+    with socket.create_server(("", 0)) as server:  # Ray puts the machine's address for 127.0.0.1
+        port = server.getsockname()[1]
+        note.write_text(f"127.0.0.1:{port}")
+        assert running_cluster().endswith(f":{port}")
+    with pytest.raises(InputError, match=f"{note} names a cluster .*; run `ray stop` or remove"):
+        running_cluster()
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+    with pytest.raises(
+        InputError, match=r"RAY_ADDRESS names a cluster .* does not answer .*; unset it"
+    ):
+        running_cluster()
 
 
 def test_the_reward_judges_one_response_with_the_same_keys_for_each():
