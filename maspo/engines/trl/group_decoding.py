@@ -18,7 +18,7 @@ def complete_rows(trainer: Any, prompt_ids: list[list[int]]) -> list[list[int]]:
     """
     with (
         profiling_context(trainer, "transformers.generate"),
-        gathered_by_trl(trainer) as model,
+        gathered_by_trl(trainer, whole=trainer.args.ds3_gather_for_generation) as model,
         trainer._dist.summon_full_params(trainer.model_wrapped, recurse=False),
     ):
         return decode_rows(model, prompt_ids, trainer.generation_config)

@@ -147,6 +147,7 @@ class ResumableTrainer(GRPOTrainer):
         state = TrainerState.load_from_json(str(place / checkpoint.STATE))
         if 0 < self.args.max_steps <= state.global_step:  # Trainer would train on
             self._load_from_checkpoint(str(place))
+            self.model.to(self.args.device)  # where it was to be dealt out it lies on the CPU yet
             self.state = state
             return TrainOutput(state.global_step, float("nan"), {})
         return super().train(str(place), trial, ignore_keys_for_eval)

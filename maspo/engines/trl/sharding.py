@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from inspect import signature
 from typing import Any
 
@@ -106,19 +106,32 @@ def gathered(trainer: Any) -> Iterator[None]:
             part.reshard()
 
 
-def gathered_by_trl(trainer: Any) -> AbstractContextManager[Any]:
-    """Return TRL's way to the policy for sampling, which gathers the weights of ZeRO-3."""
+@contextmanager
+def gathered_by_trl(trainer: Any, *, whole: bool = True) -> Iterator[Any]:
+    """While the block runs, give the policy in TRL's way for sampling: under ZeRO-3 `whole` or in parts."""
     again = {}
     if "gradient_checkpointing_kwargs" in signature(unwrap_model_for_generation).parameters:
         kwargs = trainer.args.gradient_checkpointing_kwargs
         again = {"gradient_checkpointing_kwargs": kwargs}  # from TRL 1.16 on
-    return unwrap_model_for_generation(
+    with unwrap_model_for_generation(
         trainer.model_wrapped,
         trainer.accelerator,
-        gather_deepspeed3_params=trainer.args.ds3_gather_for_generation,
+        gather_deepspeed3_params=whole,
         generation_kwargs=trainer.generation_kwargs,
         **again,
-    )
+    ) as model:
+        optimizer = getattr(trainer.model_wrapped, "optimizer", None)
+        offload = getattr(optimizer, "parameter_offload", None)  # of ZeRO-3
+        if offload is None or not whole:
+            yield model
+            return
+        # TRL leaves one of DeepSpeed's hooks, which compares the processes at every pass.
+        hook, hooks = offload.fwd_pre_hook.id, model._forward_pre_hooks
+        kept = hooks.pop(hook)
+        try:
+            yield model
+        finally:
+            hooks[hook] = kept
 
 
 def trained_weights(model: Any) -> dict[str, Tensor]:
@@ -146,9 +159,9 @@ def _whole(parameter: Tensor) -> Iterator[Tensor]:
     if isinstance(parameter, DTensor):
         yield parameter.full_tensor()
     elif hasattr(parameter, "ds_id"):
-        from deepspeed.zero import GatheredParameters
+        import deepspeed
 
-        with GatheredParameters([parameter]):
+        with deepspeed.zero.GatheredParameters([parameter]):
             yield parameter
     else:
         yield parameter
