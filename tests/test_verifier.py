@@ -356,6 +356,15 @@ def test_a_closed_verifier_says_so():
         one.verify([r"\boxed{x}"], ["y"])
 
 
+def test_closing_one_that_still_starts_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    one = Verifier(workers=1)
+    while not any(tmp_path.iterdir()):  # the workers' imports begin
+        time.sleep(0.01)
+    one.close()
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_a_script_without_main_guard_works_and_is_run_once(tmp_path):
     script = tmp_path / "train.py"
     script.write_text(

@@ -8,6 +8,8 @@ do, running it whole where it has no `__main__` guard); and pebble's settings st
 
 import json
 import multiprocessing
+import os
+import signal
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -34,7 +36,12 @@ def serve(
     memory_limit_mb: int | None,
     rules: Sequence[str],
 ):
-    """Answer lists of jobs with lists of verdicts, in order, until the other end closes."""
+    """Answer lists of jobs with lists of verdicts, in order, until the other end closes or SIGTERM.
+
+    It ends all processes of its group, which must be its own, whatever they do: also those that are
+    still importing.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["maspo.rewards.warm"])
     CONSTS.term_timeout = 0.1  # a worker inside one long C call does not hear SIGTERM: kill it
@@ -44,16 +51,20 @@ def serve(
         initargs=(memory_limit_mb,),
         context=context,
     )
-    with pool:
+    try:
         chosen = frozenset(rules)
         pool.schedule(check_answer, args=(Job("1", Gold("1"), False), chosen))  # starts the workers
         while True:
-            try:
-                jobs: Sequence[Job] = channel.recv()
-                budget = Budget(batch_limit * workers, time_limit)
-                channel.send(_judge(pool, jobs, chosen, budget, _IN_FLIGHT * workers))
-            except (EOFError, ConnectionError):
-                return
+            jobs: Sequence[Job] = channel.recv()
+            budget = Budget(batch_limit * workers, time_limit)
+            channel.send(_judge(pool, jobs, chosen, budget, _IN_FLIGHT * workers))
+    except (EOFError, ConnectionError):
+        return
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        pool.stop()
+        os.killpg(0, signal.SIGTERM)
+        pool.join()
 
 
 class Budget:

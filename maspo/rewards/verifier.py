@@ -201,7 +201,8 @@ class _Server:
 
 
 def _stop(process: subprocess.Popen, channel: Connection) -> None:
-    channel.close()  # the server leaves at end of file, once its answers in work are judged
+    process.terminate()  # it ends its workers, and leaves nothing behind
+    channel.close()
     try:
         process.wait(timeout=3)
     except subprocess.TimeoutExpired:
