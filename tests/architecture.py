@@ -44,7 +44,7 @@ PLACES = {
     "trl": ("engines/trl/",),
     "accelerate": ("engines/trl/",),
     "verl": ("engines/verl/",),
-    "ray": ("engines/verl/",),
+    "ray": ("engines/verl/", "lab/race/on_ray.py"),
     "hydra": ("engines/verl/",),
     "omegaconf": ("engines/verl/",),
     "tensordict": ("engines/verl/",),
@@ -96,7 +96,8 @@ ASKING: dict[str, tuple[str, str]] = {
     "cli/gpus.py": ("maspo", "the command that several processes carry out"),
     "lab/provenance.py": ("maspo", "the package, whose version is noted"),
     "lab/race/folder.py": ("maspo", "the package, whose version is noted"),
-    "lab/race/runner.py": ("maspo", "the command that a race runs"),
+    "lab/race/executors.py": ("maspo", "the command that a race runs"),
+    "lab/race/runner.py": ("maspo", "what begins the command's errors"),
     "lab/scores/comparison.py": ("maspo", "the package, whose version is noted"),
 }
 """By file: names of objectives that it may hold as data (* for all), and why. None branches on one."""

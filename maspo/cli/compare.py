@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from inspect import signature
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,9 @@ from maspo.cli.terminal import console, quiet, say
 from maspo.engines.engine import DEFAULT_ENGINE, InProcessEngine, Launch, engine_named
 from maspo.errors import InputError
 from maspo.lab.objective_list import ABLATIONS, RIVALS
+
+if TYPE_CHECKING:
+    from maspo.lab.race.on_ray import RayCluster
 
 Objectives = Annotated[
     str,
@@ -35,7 +38,24 @@ Staleness = Annotated[
         help="Rollouts ago whose policy samples a rollout, as 0,4,16; without it the recipe's."
     ),
 ]
-Parallel = Annotated[int, typer.Option(help="Runs at once; the cores are shared among them.")]
+Parallel = Annotated[
+    int | None,
+    typer.Option(
+        help="Runs at once; the cores are shared among them. Without it 1, or what --ray has room for.",
+        show_default=False,
+    ),
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Send the runs to this Ray cluster: auto, host:port, ray://host:port, or local.",
+    ),
+]
+GPUsPerRun = Annotated[
+    float | None,
+    typer.Option(help="GPUs that each run on --ray has, or its share of one; without it 1."),
+]
 MinutesBudget = Annotated[
     float | None, typer.Option(help="Start no run that would end after so many minutes.")
 ]
@@ -68,7 +88,9 @@ def compare(
     seeds: Seeds = 5,
     updates_per_rollout: Updates = None,
     staleness: Staleness = None,
-    parallel: Parallel = 1,
+    parallel: Parallel = None,
+    ray: Ray = None,
+    gpus_per_run: GPUsPerRun = None,
     budget_minutes: MinutesBudget = None,
     tune: Tune = None,
     tune_seeds: TuneSeeds = 2,
@@ -102,15 +124,18 @@ def compare(
         launch=launch,
     )
     folder = RaceFolder.choose(out, chosen.name)
+    cluster = _cluster(ray, gpus_per_run)
     if launch.dry_run:
         if isinstance(engine_named(engine), InProcessEngine):
             quiet()
-        rehearse(plan, folder, Screen(console), parallel=parallel)
+        rehearse(plan, folder, Screen(console), parallel=parallel or 1)
         return
     from maspo.lab.race.race import run_race
 
     budget = None if budget_minutes is None else 60 * budget_minutes
-    found = run_race(plan, folder, Screen(console), parallel=parallel, budget=budget)
+    found = run_race(
+        plan, folder, Screen(console), parallel=parallel, budget=budget, cluster=cluster
+    )
     if found is None:
         return
     console.print()
@@ -130,6 +155,19 @@ def ablate(**options: Any) -> None:
 with_signature(
     ablate, [p for p in signature(compare).parameters.values() if p.name != "objectives"]
 )
+
+
+def _cluster(address: str | None, gpus: float | None) -> RayCluster | None:
+    """Read where the runs go; None: they stay on this machine."""
+    from maspo.lab.race.on_ray import RayCluster
+
+    if address is None:
+        if gpus is not None:
+            raise InputError("--gpus-per-run is for --ray; on this machine each run has one GPU")
+        return None
+    cluster = RayCluster(address=address, gpus=1.0 if gpus is None else gpus)
+    cluster.check()
+    return cluster
 
 
 def _numbers(option: str, text: str | None, kind: Callable[[str], Any]) -> list[Any]:

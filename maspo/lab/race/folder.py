@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,15 @@ BEFORE_IN_RUN = f"{RUN_PART}/{evaluations.BEFORE}"
 
 FIXED = ("maspo", "torch", *FRAMEWORKS, "transformers")
 """Packages whose versions must be the same in all runs of a race."""
+
+
+def version_conflict(began: Mapping[str, str]) -> str | None:
+    """Say, without an end, which package is not of the version that a race began with; None: none."""
+    now = provenance(0)["versions"]
+    for name in FIXED:
+        if began.get(name) != now.get(name):
+            return f"begun with {name} {began.get(name)}, and {now.get(name)} is installed"
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,16 +83,23 @@ class RaceFolder:
             raise InputError(f"{self.path} holds no race")
         return files.read_json(self.path / "manifest.json")
 
-    def open(self, plan: Plan, threads: int) -> int:
-        """Begin the race, or go on with it; give the number of threads that each run has.
+    def threads(self, new: int) -> int:
+        """Return how many threads each run has, in a race that begins `new`.
 
-        A race that goes on keeps the number it began with, because results depend on it. Raises
-        InputError where the folder holds something else or another race.
+        One that goes on keeps the number it began with, because results depend on it.
+        """
+        begun = (self.path / "manifest.json").exists()
+        return self.manifest["threads"] if begun else new
+
+    def open(self, plan: Plan, threads: int) -> int:
+        """Begin the race, or go on with it; return the number of threads that each run has.
+
+        Raises InputError where the folder holds something else or another race.
         """
         planned = plan.describe()
         if (self.path / "manifest.json").exists():
             self._check(planned)
-            return self.manifest["threads"]
+            return self.threads(threads)
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise InputError(
                 f"{self.path} already holds something that is no race; choose another --out"
@@ -107,13 +123,10 @@ class RaceFolder:
             raise InputError(
                 f"{self.path} holds another race, which differs in {', '.join(other)}; choose another --out"
             )
-        began, now = manifest["provenance"]["versions"], provenance(0)["versions"]
-        for name in FIXED:
-            if began.get(name) != now.get(name):
-                raise InputError(
-                    f"{self.path} was begun with {name} {began.get(name)}, and {now.get(name)} is "
-                    "installed now: runs of both cannot be compared; choose another --out"
-                )
+        if (conflict := version_conflict(manifest["provenance"]["versions"])) is not None:
+            raise InputError(
+                f"{self.path} was {conflict} now: runs of both cannot be compared; choose another --out"
+            )
 
     @contextmanager
     def claimed(self) -> Iterator[None]:

@@ -1,11 +1,8 @@
-"""Carries a race out: one process for each run, a few at a time, until all are done or time is up."""
+"""Carries a race out: a few runs at a time, until all are done or time is up."""
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -19,49 +16,45 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from maspo.errors import InputError
 from maspo.lab.console import Screen
 from maspo.lab.formatting import duration, percent
-from maspo.lab.race.devices import least_used, visible_gpus
+from maspo.lab.race.executors import POLL, Executor, TrialJob
 from maspo.lab.race.folder import RaceFolder
 from maspo.lab.race.plan import Plan, Trial
-
-POLL = 0.3
-"""Seconds between two looks at the running processes."""
 
 
 @dataclass(kw_only=True)
 class _Running:
     trial: Trial
-    process: subprocess.Popen[bytes]
-    gpu: str | None
-    """The one that it sees; None: all there are, or none."""
+    job: TrialJob
     started: float = field(default_factory=time.monotonic)
+    code: int | None = None
+    """Of its end; None before."""
 
 
 class Runner:
-    """Runs trials of a race in processes of their own."""
+    """Has trials of a race carried out."""
 
     def __init__(
         self,
         plan: Plan,
         folder: RaceFolder,
         screen: Screen,
+        executor: Executor,
         *,
         parallel: int,
-        threads: int,
         budget: float | None,
     ) -> None:
         """Take what is the same for tuning and race.
 
         Args:
             plan, folder, screen: the race, where it is written, and where progress is shown.
+            executor: carry the runs out.
             parallel: how many runs go on at once.
-            threads: of each run.
             budget: seconds from now on after which no run may end; None: any.
         """
         self.plan, self.folder, self.screen = plan, folder, screen
-        self.parallel, self.threads = parallel, threads
+        self.executor, self.parallel = executor, parallel
         self.deadline = None if budget is None else time.monotonic() + budget
         self.running: list[_Running] = []
-        self.gpus = visible_gpus()
         self.seconds: dict[int, list[float]] = {}
 
     def run(self, what: str, trials: Sequence[Trial]) -> None:
@@ -101,34 +94,20 @@ class Runner:
             )
 
     def _start(self, trial: Trial) -> None:
-        recipe = self.folder.prepare(self.plan, trial)
-        words = ["train", str(recipe), "--out", str(self.folder.run_folder(trial))]
-        words += ["--engine", self.plan.engine, *self.plan.launch.words()]
-        environment = os.environ | {"OMP_NUM_THREADS": str(self.threads)}
-        gpu = least_used(self.gpus, [one.gpu for one in self.running])
-        if gpu is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = gpu
-        with self.folder.log(trial).open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "maspo", *words],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,  # Ctrl-C in a terminal reaches this process alone
-            )
-        self.running.append(_Running(trial=trial, process=process, gpu=gpu))
+        self.running.append(_Running(trial=trial, job=self.executor.start(trial)))
 
     def _collect(self) -> list[_Running]:
         """Take in the runs that have ended."""
-        ended = [one for one in self.running if one.process.poll() is not None]
+        for one in self.running:
+            one.code = one.job.poll()
+        ended = [one for one in self.running if one.code is not None]
         for one in ended:
             self.running.remove(one)
             if self.folder.finished(one.trial):
                 self._took(one.trial, time.monotonic() - one.started)
             else:
                 log = self.folder.log(one.trial).read_text("utf-8", errors="replace")
-                self.folder.note_failure(one.trial, why(one.process.returncode, log))
+                self.folder.note_failure(one.trial, why(one.code or 0, log))
         return ended
 
     def _check_hope(self, trials: Sequence[Trial]) -> None:
@@ -161,9 +140,9 @@ class Runner:
 
     def _end(self) -> None:
         for one in self.running:
-            one.process.terminate()
+            one.job.stop()
         for one in self.running:
-            one.process.wait()
+            one.job.wait()
         self.running.clear()
 
     # time
