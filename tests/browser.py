@@ -66,6 +66,13 @@ class Browser:
         while not self.loaded:
             self._next()
 
+    def reload(self):
+        """Load the page again."""
+        self.loaded = False
+        self.call("Page.reload")
+        while not self.loaded:
+            self._next()
+
     def evaluate(self, expression):
         """Give the value of a JavaScript expression in the page."""
         found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)

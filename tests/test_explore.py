@@ -164,6 +164,10 @@ NUMBERS = (
 
 def opened(window, page, *, width, dark=False):
     window.open(page, width=width, dark=dark)
+    wait_for_the_board(window)
+
+
+def wait_for_the_board(window):
     deadline = time.monotonic() + 30
     while window.evaluate("document.getElementById('board').hidden"):
         assert time.monotonic() < deadline, window.evaluate("document.body.innerText")
@@ -233,6 +237,49 @@ def test_a_third_dial_sends_the_first_back_and_says_so(page, tmp_path):
         assert "sigma_base" in note and "alpha" not in note
         expected = weight(maspo.MASPO(alpha=0.5, beta_pos=0.1), 1.2938, 0.1, 1.0)
         assert number(window.evaluate(NUMBERS)[0][1]) == pytest.approx(expected, rel=1e-3)
+
+
+STATE = (
+    "JSON.stringify([...document.querySelectorAll('input, select')]"
+    ".map(e => e.type === 'radio' ? e.checked : e.value))"
+)
+
+
+@needs_chromium
+def test_the_address_holds_the_state_and_no_address_breaks_the_page(page, tmp_path):
+    with browser(tmp_path / "profile") as window:
+        opened(window, page, width=1300)
+        begun = window.evaluate(STATE)
+        assert window.evaluate("location.hash") == ""
+        for dial in ("0-sigma_base", "0-alpha", "p", "r"):
+            window.evaluate(f"document.getElementById('{dial}').focus()")
+            press(window, "ArrowRight", 39)
+        window.evaluate("document.querySelector('[name=range][value=\"2\"]').click()")
+        window.evaluate(
+            "document.querySelector('#slots button[aria-label=\"Remove GRPO\"]').click()"
+        )
+        state, numbers = window.evaluate(STATE), window.evaluate(NUMBERS)
+        deadline = time.monotonic() + 30
+        while "reach=2&objective=maspo:" not in window.evaluate("location.hash"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(0.3)  # the last change is written, too
+        assert window.evaluate("location.hash").endswith("&objective=sapo")
+        window.reload()
+        wait_for_the_board(window)
+        assert (window.evaluate(STATE), window.evaluate(NUMBERS)) == (state, numbers)
+        for odd in ("%", "p=&a=x&r=1e999", "objective=%E0&toString=1&objective=nobody", "reach=3"):
+            window.evaluate(f"location.hash = '{odd}'; 0")
+            while window.evaluate(STATE) != begun:
+                assert time.monotonic() < deadline, odd
+                time.sleep(0.05)
+        window.evaluate("location.hash = 'objective=maspo:alpha=0.5,sigma_base=x,none=1'; 0")
+        while len(window.evaluate(NUMBERS)) != 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        expected = weight(maspo.MASPO(alpha=0.5), 1.2938, 0.1, 1.0)
+        assert number(window.evaluate(NUMBERS)[0][1]) == pytest.approx(expected, rel=1e-3)
+        assert window.complaints == []
 
 
 @needs_chromium

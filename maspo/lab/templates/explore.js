@@ -70,7 +70,8 @@ function curve(slot, p = state.p) {
 // --- the state -------------------------------------------------------------------------------
 
 const nearest = (all, value) => all.reduce((best, v, i) => (Math.abs(v - value) < Math.abs(all[best] - value) ? i : best), 0);
-const state = { p: nearest(probabilities, 0.1), a: nearest(advantages, 1), h: nearest(entropies, 1), r: nearest(ratios, 1.3), reach: 20, slots: [] };
+const BEGINNING = { p: nearest(probabilities, 0.1), a: nearest(advantages, 1), h: nearest(entropies, 1), r: nearest(ratios, 1.3), reach: 20 };
+const state = { ...BEGINNING, slots: [] };
 
 function choiceOf(objective, at) {
   const key = objective.dials.flatMap((d, i) => (at[i] === d.default ? [] : [i, at[i]])).join();
@@ -95,6 +96,55 @@ function turn(slot, dial, stop) {
     back.push(dials[first].name);
   }
   slot.note = back.length ? `Back to its default, as two at most can be turned: ${back.join(", ")}.` : "";
+}
+
+// --- the address -----------------------------------------------------------------------------
+
+// The state as #p=0.1&a=1&r=1.3&h=1&reach=20&objective=maspo:alpha=0.5&objective=grpo.
+function address() {
+  const axes = Object.keys(AXES).map((axis) => `${axis}=${+AXES[axis][state[axis]].toPrecision(4)}`);
+  const slots = state.slots.map(({ objective, moved, at }) => {
+    const turned = moved.map((d) => `${objective.dials[d].name}=${objective.dials[d].stops[at[d]]}`).join();
+    const text = encodeURIComponent(turned ? `${objective.name}:${turned}` : objective.name);
+    return `objective=${text.replace(/%3A/g, ":").replace(/%3D/g, "=").replace(/%2C/g, ",")}`;
+  });
+  return `#${[...axes, `reach=${state.reach}`, ...slots].join("&")}`;
+}
+
+// Takes the state from the address; what it does not say, or cannot be, is as the page begins.
+function recall() {
+  Object.assign(state, BEGINNING, { slots: [] });
+  for (const part of location.hash.slice(1).split("&")) {
+    const [, key, text] = part.match(/^(\w+)=(.+)$/) ?? [], value = Number(text);
+    if (Object.hasOwn(AXES, key) && Number.isFinite(value)) state[key] = nearest(AXES[key], value);
+    else if (key === "reach" && (value === 2 || value === 20)) state.reach = value;
+    else if (key === "objective" && state.slots.length < COLORS.length) state.slots.push(...slotOf(text));
+  }
+  if (!state.slots.length) state.slots = DATA.first.map(newSlot);
+  document.querySelector(`[name=range][value="${state.reach}"]`).checked = true;
+}
+
+// The slot that an address names, in a list; empty where there is no such objective.
+function slotOf(text) {
+  let name, settings;
+  try { [, name, settings] = decodeURIComponent(text).match(/^([^:]*):?(.*)$/s); } catch { return []; }
+  if (!OBJECTIVES.has(name)) return [];
+  const slot = newSlot(name), { dials } = slot.objective;
+  for (const setting of settings.split(",")) {
+    const [word, value] = setting.split("="), d = dials.findIndex((dial) => dial.name === word);
+    const stop = d < 0 ? -1 : dials[d].stops.indexOf(value);
+    if (stop >= 0) turn(slot, d, stop);
+  }
+  return [slot];
+}
+
+// Writes the address a moment after the last change; browsers refuse to do it at every step of a slider.
+function remember() {
+  clearTimeout(remember.timer);
+  remember.timer = setTimeout(() => {
+    const now = address();
+    if (now !== remember.first || location.hash) history.replaceState(null, "", now);
+  }, 200);
 }
 
 // --- words -----------------------------------------------------------------------------------
@@ -298,7 +348,6 @@ const AXES = { p: probabilities, a: advantages, r: ratios, h: entropies };
 
 function set(axis, value) {
   state[axis] = value;
-  byId(axis).value = value;
   draw();
 }
 
@@ -376,6 +425,7 @@ function rebuild() {
 
 function draw() {
   for (const axis in AXES) {
+    byId(axis).value = state[axis];
     byId(`${axis}-value`).textContent = word(axis);
     byId(axis).setAttribute("aria-valuetext", word(axis));
   }
@@ -386,6 +436,7 @@ function draw() {
   drawCurves("share", curves.map((values) => values.map((w, i) => w / ratios[i])), state.reach === 2 ? 2 : 3);
   drawNumbers(curves);
   drawMaps();
+  remember();
 }
 
 // Paints the maps where what they show has changed, and moves the cross hairs.
@@ -412,9 +463,11 @@ function aim(root, slot) {
 async function start() {
   [low, high, index] = await unpack();
   state.slots = DATA.first.map(newSlot);
+  remember.first = address();
+  recall();
+  addEventListener("hashchange", () => { recall(); rebuild(); });
   for (const axis in AXES) {
     byId(axis).max = AXES[axis].length - 1;
-    byId(axis).value = state[axis];
     byId(axis).addEventListener("input", () => set(axis, Number(byId(axis).value)));
   }
   for (const radio of document.querySelectorAll("[name=range]"))
