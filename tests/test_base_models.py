@@ -1,12 +1,18 @@
 """Models without a chat template, and adapters beside the model that they were merged into."""
 
+import json
+
 import pytest
 import torch
 from architectures import save
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file
+from test_kl_reference import from_one_gguf_file
 
+from maspo.cli.app import app
 from maspo.data import Problem
 from maspo.errors import InputError
+from maspo.evaluation.folder import EvaluationFolder
 from maspo.lab.forecast.look import Outlook, look_ahead
 from maspo.models import load_model
 from maspo.models.adapter import has_adapter, merged_with_adapter, save_adapter
@@ -73,6 +79,52 @@ def test_a_template_of_a_recipe_lies_beside_it(base, tmp_path):
     found = Outlook(lambda line: None)
     look_ahead(absent, _engine(), found)
     assert "absent.jinja cannot be read" in found.refusals[0]
+
+
+def test_an_adapter_of_a_gguf_model_is_saved_in_silence(tmp_path):
+    """Its folder holds no configuration that PEFT could ask whether the vocabulary has grown."""
+    model, _ = from_one_gguf_file(tmp_path)
+    tuned = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"]))
+    tuned.save_pretrained(tmp_path / "checkpoint")
+    save_adapter(merged_with_adapter(tuned), "tiny.gguf", tmp_path / "adapter")
+    weights = [
+        load_file(tmp_path / n / "adapter_model.safetensors") for n in ("checkpoint", "adapter")
+    ]
+    assert weights[0].keys() == weights[1].keys() and all("lora_" in name for name in weights[0])
+
+
+def test_eval_and_sample_ask_a_base_model_by_a_template(base, tmp_path, capsys):
+    """With the columns of the user's own file; the folder says how the model was asked."""
+    (tmp_path / "mine.jsonl").write_text('{"task": "12+3", "gold": "15"}\n')
+    words = [
+        "eval",
+        base,
+        "--benchmarks",
+        tmp_path / "mine.jsonl",
+        "--samples",
+        1,
+        "--max-tokens",
+        4,
+    ]
+    words += ["--template", "{problem}", "--chat-template", "plain", "--out", tmp_path / "out"]
+    with pytest.raises(InputError, match="--columns prompt=NAME for maspo eval"):
+        app([*map(str, words)], standalone_mode=False)
+    with pytest.raises(InputError, match="--columns takes prompt=NAME"):
+        app([*map(str, words), "--columns", "task"], standalone_mode=False)
+    assert not (tmp_path / "out").exists()
+    words += ["--columns", "prompt=task,answer=gold"]
+    app([*map(str, words)], standalone_mode=False)
+    assert "chat template plain" in capsys.readouterr().out
+    folder = EvaluationFolder(tmp_path / "out")
+    assert folder.settings()["chat_template"] == "plain" and folder.is_scored
+    with pytest.raises(
+        InputError, match="holds an evaluation with chat_template 'plain', not None"
+    ):
+        folder.begin({"chat_template": None}, folder.problems())
+    app(["sample", str(base), "12+3", "--chat-template", "plain", "--json"], standalone_mode=False)
+    assert json.loads(capsys.readouterr().out)["prompt"] == "12+3"
+    with pytest.raises(InputError, match=r"a command --chat-template, to a file"):
+        app(["sample", str(base), "12+3"], standalone_mode=False)
 
 
 def _engine():

@@ -11,6 +11,7 @@ import typer
 
 from maspo.cli.options import (
     JSON,
+    ChatTemplate,
     Dtype,
     ModelName,
     Precision,
@@ -47,6 +48,7 @@ def evaluate(
         str | None,
         typer.Option(help="What is asked, {problem} in it; without it that of the model's family."),
     ] = None,
+    chat_template: ChatTemplate = None,
     chat_template_kwargs: Annotated[
         str | None,
         typer.Option(help='Variables of the chat template as JSON, as {"enable_thinking": false}.'),
@@ -54,6 +56,12 @@ def evaluate(
     data: Annotated[
         Path | None,
         typer.Option(help="Folder of benchmark files; without it they come from the hub."),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            help="Of your own files, as prompt=task,answer=gold, where they are not found."
+        ),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(help="The first problems of each benchmark, no more.")
@@ -84,12 +92,14 @@ def evaluate(
         model=model,
         benchmarks=[name.strip() for name in benchmarks.split(",") if name.strip()],
         data=data,
+        columns=_columns(columns),
         limit=limit,
         samples=samples,
         temperature=temperature,
         top_p=top_p,
         max_tokens=max_tokens,
         template=template,
+        chat_template=chat_template,
         chat_template_kwargs=_variables(chat_template_kwargs),
         engine=engine.value,
         dtype=dtype.value,
@@ -147,6 +157,15 @@ def score(
         rewrite(where)
     if as_json:
         print_json([{"folder": place, **scores} for place, scores in found.items()])
+
+
+def _columns(given: str | None) -> dict[str, str] | None:
+    if given is None:
+        return None
+    pairs = [word.partition("=") for word in given.split(",")]
+    if not all(name for _, _, name in pairs):
+        raise InputError(f"--columns takes prompt=NAME, answer=NAME and id=NAME, not {given!r}")
+    return {role: name for role, _, name in pairs}
 
 
 def _variables(given: str | None) -> dict[str, Any] | None:

@@ -54,6 +54,13 @@ Dtype = Annotated[Precision, typer.Option(help="auto: bfloat16 on a GPU, float32
 SamplingSeed = Annotated[int, typer.Option(help="Fixes the samples, on one machine.")]
 Temperature = Annotated[float, typer.Option(help="0 is greedy decoding.")]
 TopP = Annotated[float, typer.Option(help="Share of the probability that is kept.")]
+ChatTemplate = Annotated[
+    str | None,
+    typer.Option(
+        help="A file with the chat template, or plain: the prompt alone, for base models; "
+        "without it the model's own.",
+    ),
+]
 LAUNCH_OPTIONS = {
     "nodes": Annotated[int | None, typer.Option(help="verl: number of machines.")],
     "gpus_per_node": Annotated[int | None, typer.Option(help="verl: GPUs of each machine.")],

@@ -8,6 +8,7 @@ import typer
 
 from maspo.cli.options import (
     JSON,
+    ChatTemplate,
     Dtype,
     ModelName,
     Precision,
@@ -29,6 +30,7 @@ def sample(
     max_tokens: Annotated[
         int | None, typer.Option(help="Longest completion; without it what the context leaves.")
     ] = None,
+    chat_template: ChatTemplate = None,
     engine: SamplerEngine = SamplerName.AUTO,
     dtype: Dtype = Precision.AUTO,
     seed: SamplingSeed = 0,
@@ -41,7 +43,7 @@ def sample(
 
     said = sample_prompt(
         model, prompt, samples=samples, temperature=temperature, top_p=top_p, max_tokens=max_tokens,
-        engine=engine.value, dtype=dtype.value, seed=seed,
+        chat_template=chat_template, engine=engine.value, dtype=dtype.value, seed=seed,
     )  # fmt: skip
     say(said.prompt, "dim")
     for one in said.samples:

@@ -95,7 +95,8 @@ def _missing_column(
     hint = f", the nearest is {near[0]!r}" if near else ""
     return InputError(
         f"{name} has no column {' or '.join(map(repr, wanted))} for the {role}; it has "
-        f"{', '.join(map(repr, found))}{hint}; name yours by columns={{{role!r}: ...}}"
+        f"{', '.join(map(repr, found))}{hint}; name yours: data.columns={{{role}: NAME}} in a "
+        f"recipe, --columns {role}=NAME for maspo eval"
     )
 
 

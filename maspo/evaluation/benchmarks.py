@@ -50,7 +50,11 @@ uses; where this was written the hub could not be reached, so loading from it is
 
 
 def load_benchmarks(
-    names: Sequence[str], *, data: Path | None = None, limit: int | None = None
+    names: Sequence[str],
+    *,
+    data: Path | None = None,
+    limit: int | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> dict[str, list[Problem]]:
     """Load benchmarks by name, and a user's own files, each called by its stem.
 
@@ -58,6 +62,7 @@ def load_benchmarks(
         names: names in `BENCHMARKS`, or paths ending in .jsonl, .json or .parquet.
         data: a folder that holds the files of the named benchmarks; None loads them from the hub.
         limit: the most problems of each, from its beginning.
+        columns: of the user's own files, as `load_problems` takes them.
 
     Raises InputError for an unknown name, an absent file, a benchmark given twice, and whatever
     `load_problems` refuses, such as problems without answers.
@@ -70,7 +75,9 @@ def load_benchmarks(
         label = Path(name).stem if own else name
         if label in found:
             raise InputError(f"two benchmarks are called {label!r}")
-        found[label] = load_problems(name, limit=limit) if own else _named(name, data)[:limit]
+        found[label] = (
+            load_problems(name, limit=limit, columns=columns) if own else _named(name, data)[:limit]
+        )
     if not found:
         raise InputError(f"no benchmark given; known: {', '.join(BENCHMARKS)}")
     return found

@@ -30,6 +30,7 @@ def sample_prompt(
     temperature: float = 1.0,
     top_p: float = 1.0,
     max_tokens: int | None = None,
+    chat_template: str | None = None,
     engine: str = "auto",
     dtype: str = "auto",
     seed: int = 0,
@@ -43,6 +44,7 @@ def sample_prompt(
         temperature: 0 is greedy.
         top_p: share of the probability that is kept.
         max_tokens: of a completion; None: 4096, or what the context leaves.
+        chat_template: as `put_template` takes it.
         engine: as `choose_engine` takes it.
         dtype: as `choose_dtype` takes it.
         seed: fixes the samples, on one machine.
@@ -50,7 +52,7 @@ def sample_prompt(
     if not prompt.strip():
         raise InputError("the prompt is empty")
     check_source(model)
-    tokenizer = load_tokenizer(model)
+    tokenizer = load_tokenizer(model, chat_template)
     problem = Problem(id="prompt", prompt=({"role": "user", "content": prompt},))
     ids = prompt_tokens(tokenizer, problem)
     tokens, context = token_budget(max_tokens, read_limits(model), [ids])
@@ -62,5 +64,11 @@ def sample_prompt(
         batch_size=samples,
         seed=seed,
     )
-    sampler = open_sampler(choose_engine(engine), model, dtype=choose_dtype(dtype), context=context)
+    sampler = open_sampler(
+        choose_engine(engine),
+        model,
+        dtype=choose_dtype(dtype),
+        context=context,
+        chat_template=chat_template,
+    )
     return Said(prompt=tokenizer.decode(ids), samples=draw(sampler, [problem], settings))

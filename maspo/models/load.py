@@ -161,3 +161,6 @@ def _forget_quantization(model: Any) -> None:
     model.is_quantized = False
     model.hf_quantizer = None
     model.quantization_method = None
+    # Its folder holds no configuration: PEFT, which would look there whether the vocabulary has grown, is
+    # told that the weights come from nowhere, as it knows of models that were never saved.
+    model.config._name_or_path = model.name_or_path = ""

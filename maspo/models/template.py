@@ -31,9 +31,10 @@ def put_template(tokenizer: Any, source: str, asked: str | None) -> None:
         try:
             tokenizer.chat_template = Path(asked).expanduser().read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"model.chat_template: {asked} cannot be read: {error}") from None
+            raise InputError(f"the chat template {asked} cannot be read: {error}") from None
     elif tokenizer.chat_template is None:
         raise InputError(
-            f"the tokenizer of {source!r} has no chat template; a recipe may set model.chat_template to a "
-            "file with one, or to plain for the prompt alone, as base models are trained"
+            f"the tokenizer of {source!r} has no chat template; a recipe may set model.chat_template, "
+            "and a command --chat-template, to a file with one, or to plain for the prompt alone, as base "
+            "models are trained"
         )

@@ -39,28 +39,36 @@ def open_sampler(
     *,
     dtype: str,
     context: int,
+    chat_template: str | None = None,
     chat_template_kwargs: Mapping[str, Any] | None = None,
 ) -> Sampler:
-    """Load a model where `best_device` says, for sequences of at most `context` tokens."""
+    """Load a model where `best_device` says, for sequences of at most `context` tokens.
+
+    `chat_template` is as `put_template` takes it.
+    """
     if engine == "vllm":
-        return _with_vllm(source, dtype, context, chat_template_kwargs)
+        return _with_vllm(source, dtype, context, chat_template, chat_template_kwargs)
     from maspo.sampling.with_transformers import TransformersSampler
 
-    model, tokenizer = load_model(source, dtype)
+    model, tokenizer = load_model(source, dtype, chat_template)
     return TransformersSampler(model.to(best_device()), tokenizer, chat_template_kwargs)
 
 
 def _with_vllm(
-    source: str, dtype: str, context: int, chat_template_kwargs: Mapping[str, Any] | None
+    source: str,
+    dtype: str,
+    context: int,
+    chat_template: str | None,
+    chat_template_kwargs: Mapping[str, Any] | None,
 ) -> Sampler:
     from maspo.sampling.with_vllm import VllmSampler, start
 
-    place, tokenizer = locate(source), load_tokenizer(source)
+    place, tokenizer = locate(source), load_tokenizer(source, chat_template)
     # Its own defaults, not those of the checkpoint.
     settings = {"dtype": dtype, "max_model_len": context, "generation_config": "vllm"}
     if place.converted:
         with TemporaryDirectory() as folder:  # vLLM reads whole safetensors
-            save_model(*load_model(source, dtype), Path(folder))
+            save_model(*load_model(source, dtype, chat_template), Path(folder))
             engine = start(folder, **settings)
     else:
         engine = start(place.path, **settings)

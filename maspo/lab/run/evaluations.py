@@ -118,6 +118,7 @@ def evaluation_record(
         "dtype": recipe.model.dtype,
         "batch_size": asked.batch_size,
         "seed": recipe.seed,
+        "chat_template": recipe.model.chat_template,
         "chat_template_kwargs": recipe.model.chat_template_kwargs,
         "reward": recipe.reward.model_dump(),
         "provenance": provenance(recipe.seed),

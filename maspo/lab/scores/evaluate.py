@@ -34,12 +34,14 @@ class EvaluationRequest:
     model: str
     benchmarks: Sequence[str]
     data: Path | None
+    columns: Mapping[str, str] | None
     limit: int | None
     samples: int
     temperature: float
     top_p: float
     max_tokens: int | None
     template: str | None
+    chat_template: str | None
     chat_template_kwargs: Mapping[str, Any] | None
     engine: str
     dtype: str
@@ -64,6 +66,8 @@ class EvaluationSettings:
     top_p: float
     max_tokens: int
     template: str
+    chat_template: str | None
+    """`plain` or a file, as it was asked for; None is the model's own."""
     chat_template_kwargs: Mapping[str, Any] | None
     engine: str
     dtype: str
@@ -92,8 +96,10 @@ def draw_evaluation(
     cannot be reached are shown.
     """
     check_source(asked.model)
-    problems = load_benchmarks(asked.benchmarks, data=asked.data, limit=asked.limit)
-    tokenizer = load_tokenizer(asked.model)
+    problems = load_benchmarks(
+        asked.benchmarks, data=asked.data, limit=asked.limit, columns=asked.columns
+    )
+    tokenizer = load_tokenizer(asked.model, asked.chat_template)
     variables = asked.chat_template_kwargs
     check_template_variables(tokenizer, variables)
     template = default_template(tokenizer) if asked.template is None else asked.template
@@ -115,6 +121,7 @@ def draw_evaluation(
         top_p=asked.top_p,
         max_tokens=tokens,
         template=template,
+        chat_template=asked.chat_template,
         chat_template_kwargs=variables,
         engine=engine,
         dtype=choose_dtype(asked.dtype),
@@ -134,6 +141,7 @@ def draw_evaluation(
             asked.model,
             dtype=settings.dtype,
             context=context,
+            chat_template=asked.chat_template,
             chat_template_kwargs=variables,
         )
 

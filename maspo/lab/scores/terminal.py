@@ -30,12 +30,13 @@ def settings_lines(
 ) -> list[str]:
     """Say what an evaluation asks of which model, and where it is written."""
     sizes = ", ".join(f"{name} ({len(each)})" for name, each in problems.items())
+    own = f"; chat template {record['chat_template']}" if record.get("chat_template") else ""
     return [
         f"{record['model']} on {sizes}: {record['samples']} samples a problem, temperature "
         f"{record['temperature']:g}, top-p {record['top_p']:g}, at most {record['max_tokens']} "
         f"tokens, seed {record['seed']}",
         f"engine {record['engine']}, {record['dtype']}, batches of {record['batch_size']}; "
-        f"template {record['template']!r}",
+        f"template {record['template']!r}{own}",
         f"everything is written to {path}; the same command with --out {path} continues it",
     ]
 
