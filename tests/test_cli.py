@@ -93,14 +93,18 @@ def test_a_finished_run_is_extended(finished, tmp_path):
     import yaml
 
     out = shutil.copytree(finished[0], tmp_path / "out")
+    *rows, last = (out / "metrics.jsonl").read_text().splitlines()
+    rows.append(json.dumps(json.loads(last) | {"seconds": 1000.0}))
+    before = "".join(f"{row}\n" for row in rows)
+    (out / "metrics.jsonl").write_text(before)
     done = run("resume", out, "--rollouts", "+1", folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "change     training.rollouts: 2 until now, 3 from here on" in done.stdout
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
-    before = (finished[0] / "metrics.jsonl").read_text()
     assert (out / "metrics.jsonl").read_text().startswith(before)
     summary = json.loads((out / "summary.json").read_text())
+    assert summary["total_seconds"] > summary["train_seconds"] > 1000
     assert summary["steps"] == 6 and [e["rollouts"] for e in summary["evaluations"]] == [0, 2, 3]
     assert yaml.safe_load((out / "recipe.yaml").read_text())["training"]["rollouts"] == 3
     [change] = json.loads((out / "provenance.json").read_text())["changes"]

@@ -172,9 +172,10 @@ def test_adapters_are_all_that_is_trained():
     assert whole == real.num_parameters() + trained
 
 
-def test_the_time_is_that_of_a_run_of_the_same_work(tmp_path):
+def test_the_time_is_that_of_a_run_of_the_same_work_in_this_folder(tmp_path, monkeypatch):
     recipe = load_recipe("quickstart")
-    assert measured_pace(recipe, tmp_path) is None
+    monkeypatch.chdir(tmp_path)
+    assert measured_pace(recipe) is None
     run = tmp_path / "quickstart-1"
     run.mkdir()
     (run / "recipe.yaml").write_text(
@@ -186,11 +187,11 @@ def test_the_time_is_that_of_a_run_of_the_same_work(tmp_path):
         {"step": step, "seconds": seconds} for step, seconds in ((1, 9.0), (2, 10.0), (9, 17.0))
     ]
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    found = measured_pace(recipe, tmp_path)
-    assert found.folder == run and found.rollouts == 2
+    found = measured_pace(recipe)
+    assert found.folder.resolve() == run and found.rollouts == 2
     assert found.seconds == pytest.approx(4.0)  # 8 s for 8 steps, 4 of them a rollout
     other = load_recipe("quickstart", ["rollout.max_completion_tokens=24"])
-    assert measured_pace(other, tmp_path) is None
+    assert measured_pace(other) is None
 
 
 QWEN = {  # DeepSeek-R1-Distill-Qwen, as its config.json has it

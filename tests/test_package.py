@@ -1,5 +1,7 @@
 """What is handed out: the wheel holds the package and nothing else, the sdist all that a checkout has."""
 
+import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -8,6 +10,7 @@ from email import message_from_string
 from pathlib import Path
 
 import pytest
+from test_cli import TINY, settings
 
 import maspo
 
@@ -69,3 +72,17 @@ def test_the_sdist_holds_what_tests_and_documents_need(built):
         path.name for path in ROOT.iterdir() if path.suffix in (".md", ".txt", ".cff", ".toml")
     }
     assert single | {"LICENSE"} <= names
+
+
+def test_what_pip_makes_of_the_sdist_trains(built, tmp_path):
+    """In a folder of its own, which comes before any other place of the package."""
+    pytest.importorskip("pip")
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    install += ["--no-build-isolation", "--target", str(tmp_path / "site"), str(built[1])]
+    subprocess.run(install, check=True, capture_output=True)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site"), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-P", "-m", "maspo", "train", *settings(*TINY), "--out", "run"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    origin = json.loads((tmp_path / "run" / "provenance.json").read_text())
+    assert origin["versions"]["maspo"] == maspo.__version__ and origin["commit"] is None

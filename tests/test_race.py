@@ -13,6 +13,7 @@ from maspo.errors import InputError
 from maspo.lab.console import Screen
 from maspo.lab.objective_list import ABLATIONS, RIVALS, parse_entrants
 from maspo.lab.race.analysis import analyse
+from maspo.lab.race.executors import LocalExecutor
 from maspo.lab.race.fairness import check_fairness, couplings, strangers
 from maspo.lab.race.folder import RaceFolder
 from maspo.lab.race.plan import Condition, Plan
@@ -245,7 +246,8 @@ def test_no_run_is_started_that_would_overrun_the_budget(tmp_path):
         pretend(folder, trial, seconds=seconds)
     with (tmp_path / "shown").open("w") as file:
         screen = Screen(Console(file=file, width=200))
-        runner = Runner(found, folder, screen, parallel=2, threads=1, budget=99)
+        executor = LocalExecutor(found, folder, 1)
+        runner = Runner(found, folder, screen, executor, parallel=2, budget=99)
         runner.run("race", found.trials())
         rest = [c for c in found.trials() if not folder.finished(c)]
         assert runner.typical(rest[0]) == 100 and runner.time_left(rest) == 150
@@ -323,10 +325,23 @@ def test_runs_that_did_not_begin_alike_are_told(tmp_path):
 
 
 def test_a_race_without_a_run_has_a_report_all_the_same(tmp_path):
-    folder = begun(tmp_path / "race", plan())
+    folder = begun(tmp_path / "race", plan(seeds=5))
+    pretend(folder, folder.plan().trials()[2])
     analysis = write_race(folder)
-    assert [line.missing for line in analysis.groups[0].lines] == [(1, 2), (1, 2)]
-    assert "too few to tell" in Page((folder.path / "report.html").read_text()).texts["h1"][0]
+    assert [line.missing for line in analysis.groups[0].lines] == [(1, 3, 4, 5), (1, 2, 3, 4, 5)]
+    for what in (f"seed 2 was not run: {MASPO}", "seeds 1, 3, 4, 5 were not run: all objectives"):
+        assert f"4 updates per rollout, {what}." in analysis.notes
+    page = Page((folder.path / "report.html").read_text())
+    assert "2 objectives on quickstart" in page.texts["h1"][0]
+    assert page.texts["th"][:3] == ["Objective", "Difference", "P(better)"]
+    assert MASPO in page.texts["th"], "a name that may be broken is whole"
+    pictures = {path.name for path in (folder.path / "plots").iterdir()}
+    assert {f"plots/{name}" for name in pictures} == set(page.values("src")) != set()
+
+
+def test_seeds_that_follow_each_other_are_told_in_short(tmp_path):
+    notes = analyse(begun(tmp_path / "race", plan(seeds=5))).notes
+    assert "4 updates per rollout, seeds 1 to 5 were not run: all objectives." in notes
 
 
 def test_results_of_every_run_are_on_file(tmp_path):
@@ -394,7 +409,9 @@ def test_nothing_in_a_race_can_act_on_the_page(tmp_path):
         folder.note_failure(trial, text)
     write_race(folder)
     page = Page((folder.path / "report.html").read_text())
-    assert page.tags.count("script") == 2 and not {"img", "iframe"} & set(page.tags)
+    assert page.tags.count("script") == 2 and "iframe" not in page.tags
+    plots = {f"plots/{path.name}" for path in (folder.path / "plots").iterdir()}
+    assert plots == set(page.values("src")) and page.tags.count("img") == len(plots)
     assert not [key for key, _ in page.attributes if key.startswith("on")]
 
 

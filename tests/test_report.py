@@ -19,7 +19,7 @@ HOSTILE = [
     "\"><svg onload='alert(1)'> {{ 7 * 7 }} {% raw %} & &lt; <!--",
     "</style><style>*{display:none}</style>",
 ]
-VOID = {"meta", "br", "img", "link", "input"}
+VOID = {"meta", "br", "img", "link", "input", "wbr"}
 
 
 class Page(HTMLParser):

@@ -176,7 +176,10 @@ def _too_much(found: Memory, room: int) -> str:
 def _time(recipe: Recipe, outlook: Outlook) -> None:
     pace = measured_pace(recipe)
     if pace is None:
-        outlook.about("time", f"not known before a run of this recipe in {RUNS}/ has begun")
+        outlook.about(
+            "time",
+            f"not known before a run of this recipe has begun, in {RUNS}/ or in a folder here",
+        )
         return
     total = pace.seconds * recipe.training.rollouts
     outlook.about(

@@ -1,7 +1,8 @@
-"""How long a rollout of a recipe takes, from the runs of it that lie where runs lie."""
+"""How long a rollout of a recipe takes, from the runs of it that are at hand."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,12 +35,13 @@ class Pace:
     """Of one rollout and its updates, evaluations not counted."""
 
 
-def measured_pace(recipe: Recipe, runs: Path = RUNS) -> Pace | None:
-    """Return the pace of the newest run in `runs` that does the same work on the same devices.
+def measured_pace(recipe: Recipe, places: Sequence[Path] = (RUNS, Path())) -> Pace | None:
+    """Return the pace of the newest run in `places` that does the same work on the same devices.
 
     It needs two steps at the least: the first is not counted. None where there is no such run.
     """
-    folders = sorted(runs.glob("*/metrics.jsonl"), key=lambda file: -file.stat().st_mtime)
+    found = [file for place in places for file in place.glob("*/metrics.jsonl")]
+    folders = sorted(found, key=lambda file: -file.stat().st_mtime)
     for folder in (file.parent for file in folders):
         try:
             same = _work(load_recipe(str(folder / "recipe.yaml"))) == _work(recipe)

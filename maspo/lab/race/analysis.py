@@ -167,10 +167,21 @@ def _absent(groups: Sequence[Group]) -> Iterable[str]:
                 yield f"{where}, seed {seed}: failed ({reason}); it has no score."
             for seed, reason in line.collapsed.items():
                 yield f"{where}, seed {seed}: collapsed ({reason}); its score counts."
+        left: dict[str, list[int]] = {}
         for seed in sorted({seed for line in group.lines for seed in line.missing}):
             lacking = [line.label for line in group.lines if seed in line.missing]
             who = "all objectives" if len(lacking) == len(group.lines) else ", ".join(lacking)
-            yield f"{group.title}, seed {seed} was not run: {who}."
+            left.setdefault(who, []).append(seed)
+        for who, seeds in left.items():
+            yield f"{group.title}, {_seeds_were(seeds)} not run: {who}."
+
+
+def _seeds_were(seeds: list[int]) -> str:
+    """Begin a sentence of seeds, which are in order."""
+    if len(seeds) == 1:
+        return f"seed {seeds[0]} was"
+    whole = len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1
+    return f"seeds {f'{seeds[0]} to {seeds[-1]}' if whole else ', '.join(map(str, seeds))} were"
 
 
 def _started_alike(results: Sequence[Result]) -> Iterable[str]:

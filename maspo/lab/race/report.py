@@ -42,7 +42,7 @@ def write_race(folder: RaceFolder) -> Analysis:
         figure.savefig(plots / f"{name}.png", metadata={"Software": None})
     files.write_json(folder.path / "results.json", results(analysis))
     write_page(folder.path / "report.md", race_markdown(analysis, manifest, list(figures)))
-    write_page(folder.path / "report.html", race_page(analysis, manifest))
+    write_page(folder.path / "report.html", race_page(analysis, manifest, list(figures)))
     return analysis
 
 
@@ -144,8 +144,8 @@ def _proof(analysis: Analysis) -> str:
 # --- the page ------------------------------------------------------------------------------------
 
 
-def race_page(analysis: Analysis, manifest: dict[str, Any]) -> str:
-    """Render the HTML page."""
+def race_page(analysis: Analysis, manifest: dict[str, Any], figures: list[str]) -> str:
+    """Render the HTML page; without JavaScript it shows the figures in plots/."""
     return render_page(
         "race.html.j2",
         analysis=analysis,
@@ -165,6 +165,7 @@ def race_page(analysis: Analysis, manifest: dict[str, Any]) -> str:
         origin=origin(manifest),
         colors=color_names(analysis),
         charts=_charts(analysis),
+        figures=figures,
     )
 
 

@@ -79,15 +79,16 @@ def state(line: Line, seeds: int) -> str:
 
 HEADS = (
     "Objective",
-    "Learning rate",
-    "Runs",
-    "Mean",
-    "IQM",
     "Difference",
     "P(better)",
+    "Mean",
+    "IQM",
+    "Runs",
+    "Learning rate",
     "Area",
     "Completions to threshold",
 )
+"""What a race is for comes first: a phone shows no more than that."""
 
 
 def cells(analysis: Analysis, line: Line) -> list[tuple[str, str]]:
@@ -103,12 +104,12 @@ def cells(analysis: Analysis, line: Line) -> list[tuple[str, str]]:
         )
     return [
         (line.label, ""),
-        (rate, ""),
-        (state(line, len(analysis.plan.seeds)), ""),
-        (share_text(line.score), share_span(line.score)),
-        (share_text(line.iqm), share_span(line.iqm)),
         change,
         chance,
+        (share_text(line.score), share_span(line.score)),
+        (share_text(line.iqm), share_span(line.iqm)),
+        (state(line, len(analysis.plan.seeds)), ""),
+        (rate, ""),
         (MISSING if line.area is None else f"{line.area.value:.3f}", ""),
         (arrived(line), ""),
     ]

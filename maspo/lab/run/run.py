@@ -89,6 +89,8 @@ class Run:
     """The problems of the evaluations."""
     overlap: dict[str, Any] | None
     """Which problems of the evaluations are trained on, as `check_held_out` counts them."""
+    earlier: float = 0.0
+    """Seconds of training that the process which began the run has spent, where this one goes on."""
 
     @classmethod
     def prepare(
@@ -159,7 +161,7 @@ class Run:
             self.processes.wait()
             done = self.train()
             self.processes.wait()
-            seconds = time.perf_counter() - started
+            seconds = self.earlier + time.perf_counter() - started
             found = {
                 "parameters": parameters,
                 "total_seconds": seconds,
@@ -182,7 +184,7 @@ class Run:
         place = self.processes.share(place)
         seconds, total = 0.0, self.recipe.training.steps
         if first:
-            seconds = cut_metrics(self.folder, step)
+            seconds = self.earlier = cut_metrics(self.folder, step)
             if step:
                 self.screen.console.print(f"going on after step {step} of {total}", style="dim")
         with (
