@@ -178,9 +178,8 @@ def test_the_time_is_that_of_a_run_of_the_same_work_in_this_folder(tmp_path, mon
     assert measured_pace(recipe) is None
     run = tmp_path / "quickstart-1"
     run.mkdir()
-    (run / "recipe.yaml").write_text(
-        dump_recipe(load_recipe("quickstart", ["seed=5", "objective=grpo"]))
-    )
+    others = ["seed=5", "objective=grpo", "tracker=tensorboard", "training.reduction=token-mean"]
+    (run / "recipe.yaml").write_text(dump_recipe(load_recipe("quickstart", others)))
     gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
     (run / "provenance.json").write_text(json.dumps({"hardware": {"gpus": gpus}}))
     lines = [

@@ -16,7 +16,8 @@ from maspo.recipes import Recipe
 from maspo.recipes.load import load_recipe
 
 INDIFFERENT = (
-    "name", "about", "seed", "objective", "evaluation", "reward", "training.rollouts",
+    "name", "about", "seed", "objective", "evaluation", "reward", "tracker", "push_to_hub",
+    "training.rollouts", "training.advantages", "training.reduction", "training.match_norm",
     "training.learning_rate", "training.schedule", "training.warmup_steps", "training.save_every",
     "training.keep", "training.save_tokens", "data.seed", "data.limit",
 )  # fmt: skip
