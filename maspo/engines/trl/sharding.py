@@ -61,10 +61,11 @@ def shard_on_cpus(accelerator: Any, args: MASPOConfig) -> bool:
     accelerate passes FSDP and DeepSpeed by on CPUs, without a word.
     """
     state = accelerator.state
+    plugin: Any = args.deepspeed_plugin
     if state.distributed_type is not DistributedType.MULTI_CPU:
         return False
-    if args.deepspeed_plugin is not None:
-        plugin, kind = args.deepspeed_plugin, DistributedType.DEEPSPEED
+    if plugin is not None:
+        kind = DistributedType.DEEPSPEED
         state.deepspeed_plugins = {"default": plugin}
         accelerator.deepspeed_engine_wrapped = None
     elif _asked("ACCELERATE_USE_FSDP"):
@@ -159,7 +160,7 @@ def _whole(parameter: Tensor) -> Iterator[Tensor]:
     if isinstance(parameter, DTensor):
         yield parameter.full_tensor()
     elif hasattr(parameter, "ds_id"):
-        import deepspeed
+        import deepspeed  # pyright: ignore[reportMissingImports]
 
         with deepspeed.zero.GatheredParameters([parameter]):
             yield parameter
@@ -198,4 +199,5 @@ def _asked(variable: str) -> bool:
 
 
 def _plugin(args: MASPOConfig) -> FullyShardedDataParallelPlugin:
-    return FullyShardedDataParallelPlugin(**(args.fsdp_plugin_args or {}))
+    given: Any = args.fsdp_plugin_args or {}
+    return FullyShardedDataParallelPlugin(**given)
