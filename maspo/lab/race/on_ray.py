@@ -1,8 +1,10 @@
+# pyright: reportMissingImports=false
 """The runs of a race as tasks of a Ray cluster. The machines share no folder: files travel with the task."""
 
 from __future__ import annotations
 
 import io
+import logging
 import os
 import shutil
 import socket
@@ -54,7 +56,7 @@ class RayCluster:
             raise InputError("--ray needs a package: pip install 'maspo[ray]'") from None
         self._knock()
         try:
-            ray.init(address=self.address, logging_level="ERROR", log_to_driver=False)
+            ray.init(address=self.address, logging_level=logging.ERROR, log_to_driver=False)
         except Exception as error:  # of many types, by way and version
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise InputError(f"no Ray cluster answers at {self.address}: {reason}") from None
@@ -131,12 +133,13 @@ class RayJob:
     def poll(self) -> int | None:
         """Return its exit code once its files are here; None before."""
         import ray
+        from ray.exceptions import RayError
 
         if not ray.wait([self.task], timeout=0)[0]:
             return None
         try:
             result: TaskResult = ray.get(self.task)
-        except ray.exceptions.RayError as error:
+        except RayError as error:
             reason = " ".join(str(error).split())
             self.log.write_text(f"maspo: its Ray task failed: {reason:.200}\n", "utf-8")
             return 1
