@@ -140,9 +140,8 @@ def trained_weights(model: Any) -> dict[str, Tensor]:
 
     In the others the result is empty.
     """
-    for part in _parts(
-        model
-    ):  # what a pass without gradient has left gathered is in the pass's dtype
+    # What a pass without gradient has left gathered is in the pass's dtype.
+    for part in _parts(model):
         part.reshard()
     first = PartialState().is_main_process
     found: dict[str, Tensor] = {}

@@ -26,7 +26,6 @@ from maspo.lab.run.folder import RunFolder
 WEIGHTS = ("model", "adapter", "checkpoints")
 """Parts of a run's folder that stay on the machine that trained, and are removed there."""
 
-
 CONNECT_SECONDS = 10
 """Seconds in which a cluster has to take a connection."""
 
