@@ -74,12 +74,15 @@ def test_the_sdist_holds_what_tests_and_documents_need(built):
     assert single | {"LICENSE"} <= names
 
 
-def test_what_pip_makes_of_the_sdist_trains(built, tmp_path):
+def test_what_pip_makes_of_the_sdist_is_the_wheel_and_trains(built, tmp_path):
     """In a folder of its own, which comes before any other place of the package."""
     pytest.importorskip("pip")
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
     install += ["--no-build-isolation", "--target", str(tmp_path / "site"), str(built[1])]
     subprocess.run(install, check=True, capture_output=True)
+    with zipfile.ZipFile(built[0]) as wheel:  # so that one training is that of both
+        for name in (name for name in wheel.namelist() if name.startswith("maspo/")):
+            assert wheel.read(name) == (tmp_path / "site" / name).read_bytes(), name
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site"), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-P", "-m", "maspo", "train", *settings(*TINY), "--out", "run"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
