@@ -132,13 +132,12 @@ class RayJob:
     def poll(self) -> int | None:
         """Return its exit code once its files are here; None before."""
         import ray
-        from ray.exceptions import RayError
 
         if not ray.wait([self.task], timeout=0)[0]:
             return None
         try:
             result: TaskResult = ray.get(self.task)
-        except RayError as error:
+        except ray.exceptions.RayError as error:
             reason = " ".join(str(error).split())
             self.log.write_text(f"maspo: its Ray task failed: {reason:.200}\n", "utf-8")
             return 1
