@@ -12,7 +12,7 @@ from pages import DOCS, PAGES, ROOT
 
 sys.path.insert(0, str(DOCS))  # where MkDocs finds them too
 
-from generate import PARTS, defaults, memory, metrics, notebook, objectives, studies
+from generate import PARTS, defaults, memory, metrics, notebook, objectives, runs, studies
 
 import maspo
 from maspo.lab.run.charts import CHARTS
@@ -67,6 +67,42 @@ def test_ratios_of_times_are_rows_of_the_benchmarks():
     told = re.findall(r"\d+\.\d+ \(\d+\.\d+ to \d+\.\d+\)", PAGES["performance.md"])
     assert len(told) > 30
     assert [text for text in told if text not in found] == []
+
+
+def points(three, form="{:+.0f} ({:+.0f} to {:+.0f})"):
+    """Write a difference as a page does."""
+    return form.format(*(100 * value for value in three)).replace("-", "−")
+
+
+def test_the_table_of_readme_is_the_recorded_run():
+    content = (ROOT / "README.md").read_text("utf-8")
+    block = re.search(r"<!-- quickstart -->(.*?)<!-- /quickstart -->", content, re.DOTALL)[1]
+    first, *others = (row for row in runs.runs("quickstart") if row["versions"]["trl"] == "1.16.0")
+    told = {line.split()[0]: line for line in block.splitlines() if "%" in line and "@" in line}
+    assert set(told) == {"avg@8", "pass@8", "maj@8"}
+    for score, line in told.items():
+        shares = [
+            "{:.1f}% [{:.1f}, {:.1f}]".format(*(100 * value for value in first[when][score]))
+            for when in ("before", "after")
+        ]
+        change = points(first["difference"][score], "{:+.0f} [{:+.0f}, {:+.0f}]")
+        assert line.split(None, 1)[1].split("  ") == [*shares, change]
+    tokens = re.search(r"mean tokens +(\S+) +(\S+)", block).groups()
+    assert tokens == tuple(str(first[when]["mean_tokens"]) for when in ("before", "after"))
+    assert f"trained {first['train_seconds']} s, {first['total_seconds']} s in all" in block
+    changes = [points(row["difference"]["avg@8"], "{:+.0f} [{:+.0f}, {:+.0f}]") for row in others]
+    assert f"seeds 2 and 3 gave {changes[0]} and {changes[1]}." in block
+    assert [row["seed"] for row in others] == [2, 3]
+    assert all(row["commit"][:7] in block for row in (first, *others))
+
+
+def test_what_readme_says_of_smollm2_is_recorded():
+    rows = runs.runs("smollm2-sums")
+    one, two, three = (points(row["difference"]["avg@4"]) for row in rows)
+    minutes = [round(row["total_seconds"] / 60) for row in rows]
+    content = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    assert f"Seeds 1 to 3 gained {one}, {two} and {three} points of avg@4" in content
+    assert f"commit {rows[0]['commit'][:7]}, {min(minutes)} to {max(minutes)} minutes" in content
 
 
 def test_the_interval_of_half_of_forty_is_wilsons():

@@ -16,6 +16,7 @@ from generate import (
     objectives,
     python_api,
     recipe,
+    runs,
     studies,
     versions,
 )
@@ -39,6 +40,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "objective-defaults": defaults.of_objectives,
     "recipe-defaults": defaults.of_recipes,
     "mutants": mutants.table_of_files,
+    "runs-of-quickstart": runs.of_quickstart,
+    "runs-of-smollm2": runs.of_smollm2,
 }
 """What `<!-- made: NAME -->` in a page is replaced by."""
 
