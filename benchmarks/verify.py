@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from math_verify import parse, verify
+from record import record, spread
 
 from maspo.rewards import Outcome, Verifier
 from maspo.rewards.extract import isolate_answer
@@ -186,12 +187,13 @@ def main() -> int:
     options.add_argument("--block", type=int, default=100)
     options.add_argument("--rules", choices=("extended", "math-verify"), default="extended")
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--record", action="store_true")
     given = options.parse_args()
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     lines = (given.data / "math500.jsonl").read_text(encoding="utf-8").split("\n")
     golds = [json.loads(line)["answer"] for line in lines if line][: given.problems]
-    different = 0
+    rounds: list[Round] = []
     with Verifier(workers=2, rules=given.rules) as verifier:
         verifier.verify([r"\boxed{x}"], ["y"])  # the start of the workers is not measured
         for number in range(given.rounds):
@@ -199,7 +201,7 @@ def main() -> int:
             words = sum(len(text.split()) for of_one in drawn for text in of_one)
             total = len(golds) * given.samples
             one = measure(verifier, golds, drawn, given.block)
-            different += len(one.different)
+            rounds.append(one)
             print(
                 f"round {number}: {total} completions of {words // total} words on average, "
                 f"{distinct(golds, drawn)} distinct pairs to judge\n"
@@ -211,6 +213,15 @@ def main() -> int:
             )
             for gold, shown in one.different[:10]:
                 print(f"    {gold!r}: {shown}")
+    different = sum(len(one.different) for one in rounds)
+    if given.record:
+        row = {
+            **{name: getattr(given, name) for name in ("problems", "samples", "rounds", "rules")},
+            "ratio": spread([one.theirs / one.ours for one in rounds]),
+            "processor_ratio": spread([one.theirs_cpu / one.ours_cpu for one in rounds]),
+            "different": different,
+        }
+        record("verify", row)
     return int(given.rules == "math-verify" and different > 0)
 
 
