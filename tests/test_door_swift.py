@@ -32,8 +32,8 @@ SETTINGS = {
 }  # fmt: skip
 
 
-def train(folder, plugin):
-    """Run two updates on one rollout; return the rows of the log."""
+def start(folder, plugin):
+    """Start two updates on one rollout."""
     folder.mkdir()
     (folder / "plugin.py").write_text(REWARD + plugin)
     rows = [{"messages": [{"role": "user", "content": f"{n}+{n}"}]} for n in range(8)]
@@ -41,25 +41,33 @@ def train(folder, plugin):
     model = Path(maspo.__file__).parent / "models" / "embedded"
     words = [w for key, value in SETTINGS.items() for w in (f"--{key}", str(value))]
     environment = os.environ | {"USE_HF": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-m", "swift.cli.rlhf", "--model", model, *words],
-        cwd=folder, env=environment, capture_output=True, text=True, check=False,
+        cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def rows_of(folder, run):
+    """Wait for a run; return the rows of its log that are of an update."""
+    _, said = run.communicate()
+    assert run.returncode == 0, said[-2000:]
     (log,) = (folder / "out").glob("*/logging.jsonl")
     rows = map(json.loads, log.read_text().splitlines())
     return [row for row in rows if "grad_norm" in row]
 
 
 def test_grpo_by_the_plug_in_is_its_own_grpo_and_maspo_shows_its_gate(tmp_path):
-    theirs = train(tmp_path / "theirs", "")
-    ours = train(tmp_path / "ours", USE.format("grpo"))
+    plugins = {
+        "theirs": "",
+        "ours": USE.format("grpo"),
+        "gated": USE.format({"name": "maspo", "sigma_base": 0.01, "alpha": 0}),
+    }
+    started = {name: start(tmp_path / name, plugin) for name, plugin in plugins.items()}
+    theirs, ours, gated = (rows_of(tmp_path / name, run) for name, run in started.items())
     for key in ("loss", "grad_norm"):
-        assert [row[key] for row in ours] == pytest.approx(
-            [row[key] for row in theirs], rel=1e-5, abs=1e-7
-        )
+        found, expected = ([row[key] for row in rows] for rows in (ours, theirs))
+        assert found == pytest.approx(expected, rel=1e-5, abs=1e-7)
     assert theirs[0]["grad_norm"] > 0
     assert not any(key.startswith("maspo/") for key in theirs[0])
-    gated = train(tmp_path / "gated", USE.format({"name": "maspo", "sigma_base": 0.01, "alpha": 0}))
     assert gated[0]["maspo/gate_mean"] == pytest.approx(1) and gated[1]["maspo/gate_mean"] < 1
     assert gated[1]["grad_norm"] != pytest.approx(ours[1]["grad_norm"], rel=1e-4)
