@@ -142,7 +142,7 @@ def test_a_run_that_samples_while_it_trains_on_programs_and_a_function(tmp_path)
     assert all(0.22 < line["reward"] <= 1.22 for line in (first, second))
     assert first["completions/clipped_ratio"] == 0  # all six tokens long, of 24
     assert "entropy" not in second  # no pass for old log-probabilities: they are the sampler's
-    assert abs(second["maspo/ratio_mean"] - 1) > 1e-4
+    assert second["maspo/ratio_p99"] > 1 + 1e-4  # it has moved since; the mean may come back to 1
     lag = "training/off_policy/trajectory_staleness/mean"
     assert (first[lag], second[lag]) == (0, 1)  # sampled before the update that came between
     assert len([*run.glob("checkpoints/global_step_2/actor/model_world_size_2_rank_*.pt")]) == 2
