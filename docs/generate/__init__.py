@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from generate import (
+    benchmarks,
     commands,
     defaults,
     memory,
@@ -40,6 +41,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "objective-defaults": defaults.of_objectives,
     "recipe-defaults": defaults.of_recipes,
     "mutants": mutants.table_of_files,
+    "shared-prompts": benchmarks.shared_prompts,
+    "decoding": benchmarks.decoding,
     "runs-of-quickstart": runs.of_quickstart,
     "runs-of-smollm2": runs.of_smollm2,
 }
