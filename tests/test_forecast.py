@@ -1,11 +1,9 @@
 """`maspo plan`: what a run is asked and takes, and what `maspo train` would refuse, before a model loads."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
-from transformers import Qwen2Config
 
 from maspo.engines.engine import engine_named
 from maspo.lab.forecast.look import Outlook, look_ahead
@@ -191,58 +189,3 @@ def test_the_time_is_that_of_a_run_of_the_same_work_in_this_folder(tmp_path, mon
     assert found.seconds == pytest.approx(4.0)  # 8 s for 8 steps, 4 of them a rollout
     other = load_recipe("quickstart", ["rollout.max_completion_tokens=24"])
     assert measured_pace(other) is None
-
-
-QWEN = {  # DeepSeek-R1-Distill-Qwen, as its config.json has it
-    "1.5B": {"hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28,
-             "num_attention_heads": 12, "num_key_value_heads": 2, "vocab_size": 151936},
-    "7B": {"hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28,
-           "num_attention_heads": 28, "num_key_value_heads": 4, "vocab_size": 152064},
-    "14B": {"hidden_size": 5120, "intermediate_size": 13824, "num_hidden_layers": 48,
-            "num_attention_heads": 40, "num_key_value_heads": 8, "vocab_size": 152064},
-}  # fmt: skip
-MANY = Path(__file__).parents[1] / "docs" / "from-one-machine-to-many.md"
-
-
-def documented(size):
-    """Return the row of a model in the document's table of memory, and its recipe's settings of verl."""
-    rows = [line.strip("| ").split(" | ") for line in MANY.read_text("utf-8").splitlines()]
-    (row,) = (row for row in rows if row[0] == size)
-    recipe = load_recipe(f"dapo-math-r1-qwen-{size.lower()}")
-    actor, rollout = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout"))
-    verl = {key.removeprefix(f"{actor}."): value for key, value in recipe.verl.items()}
-    return row, recipe, verl, verl[f"{rollout}.tensor_model_parallel_size"]
-
-
-@pytest.mark.parametrize("size", QWEN)
-def test_the_documents_memory_of_a_model_on_eight_gpus_by_hand(size):
-    """Embeddings, output layer and final norm; of a layer the projections, three biases and two norms."""
-    (_, parameters, training, tokens, _, sampler, offloaded), recipe, verl, split = documented(size)
-    shape = QWEN[size]
-    hidden, inner, vocab = (shape[f"{x}_size"] for x in ("hidden", "intermediate", "vocab"))
-    keys = hidden * shape["num_key_value_heads"] // shape["num_attention_heads"]
-    attention = 2 * hidden * (hidden + keys) + hidden + 2 * keys
-    layer = attention + 3 * hidden * inner + 2 * hidden
-    count = 2 * vocab * hidden + shape["num_hidden_layers"] * layer + hidden
-    assert parameters == f"{count:,}"
-    assert training == f"{16 * count / 8 / 1e9:.1f} GB"
-    assert sampler.split(",")[0] == f"{2 * count / split / 1e9:.1f} GB"
-    assert ("on two GPUs" in sampler) == (split == 2)
-    assert tokens == f"{verl['ppo_max_token_len_per_gpu']:,}"
-    longest = recipe.data.max_prompt_tokens + recipe.rollout.max_completion_tokens
-    assert verl["ppo_max_token_len_per_gpu"] % longest == 0
-    kinds = {"optimizer": "optimizer", "param": "weights"}
-    moved = [kinds[k] for k in kinds if verl.get(f"fsdp_config.{k}_offload")]
-    assert offloaded == (" and ".join(moved) or "nothing")
-
-
-def test_the_documents_activations_of_a_micro_batch_are_those_of_a_plan(tmp_path):
-    context = {"tie_word_embeddings": False, "max_position_embeddings": 131072}
-    Qwen2Config(**QWEN["7B"], **context).save_pretrained(tmp_path)
-    row, recipe, verl, _ = documented("7B")
-    prompt, completion = recipe.data.max_prompt_tokens, recipe.rollout.max_completion_tokens
-    rows = verl["ppo_max_token_len_per_gpu"] // (prompt + completion)
-    model = skeleton(str(tmp_path), recipe.model.dtype)
-    with imagined(model):
-        size = activation_bytes(model, rows, prompt, completion, bfloat16=True, checkpointing=True)
-    assert row[4] == in_gb(size)

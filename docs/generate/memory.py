@@ -31,6 +31,16 @@ SIZES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 """Shapes of Qwen2.5, from the configurations that Qwen published."""
 
+EIGHT: dict[str, dict[str, Any]] = {
+    "1.5B": SIZES["1.5B"] | {"tie_word_embeddings": False},
+    "7B": SIZES["7B"],
+    "14B": {
+        "hidden_size": 5120, "num_hidden_layers": 48, "num_attention_heads": 40, "num_key_value_heads": 8,
+        "intermediate_size": 13824, "vocab_size": 152064, "tie_word_embeddings": False,
+    },
+}  # fmt: skip
+"""Shapes of DeepSeek-R1-Distill-Qwen, of which the shipped recipes for verl are."""
+
 RECIPE = """
 data: {source: arithmetic}
 rollout: {prompts: 16, samples: 8, max_completion_tokens: 1024}
@@ -81,3 +91,57 @@ def table_of_sizes() -> str:
         rows.append((size, way, f"{one.trained:,}", *map(in_gb, (*parts, dealt_out))))
     columns = "model", "training", "trained", "weights", "gradients and moments", "cache"
     return table((*columns, "activations", "one GPU", "each of eight"), rows)
+
+
+def on_eight(size: str) -> tuple[Any, ...]:
+    """Return what a shipped recipe for verl takes on eight GPUs, all but the activations.
+
+    These are parameters, bytes of training on each, tokens of a micro-batch, bytes of the sampler's weights,
+    GPUs that share them, and what is offloaded.
+    """
+    from maspo.models.skeleton import skeleton
+    from maspo.recipes import load_recipe
+
+    recipe = load_recipe(f"dapo-math-r1-qwen-{size.lower()}")
+    actor = "actor_rollout_ref.actor."
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "config.json").write_text(json.dumps(QWEN2 | EIGHT[size]), "utf-8")
+        count = skeleton(folder, recipe.model.dtype).num_parameters()
+    split = recipe.verl["actor_rollout_ref.rollout.tensor_model_parallel_size"]
+    parts = {"optimizer_offload": "optimizer", "param_offload": "weights"}
+    moved = [word for key, word in parts.items() if recipe.verl.get(f"{actor}fsdp_config.{key}")]
+    tokens = recipe.verl[f"{actor}ppo_max_token_len_per_gpu"]
+    return count, 16 * count // 8, tokens, 2 * count // split, split, moved
+
+
+def activations(size: str) -> int:
+    """Estimate the bytes that autograd keeps of a micro-batch of the longest sequences."""
+    from maspo.models.skeleton import activation_bytes, imagined, skeleton
+    from maspo.recipes import load_recipe
+
+    recipe = load_recipe(f"dapo-math-r1-qwen-{size.lower()}")
+    prompt, completion = recipe.data.max_prompt_tokens, recipe.rollout.max_completion_tokens
+    assert prompt is not None
+    rows = on_eight(size)[2] // (prompt + completion)
+    with tempfile.TemporaryDirectory() as folder:
+        shape = QWEN2 | EIGHT[size] | {"max_position_embeddings": 131072}
+        (Path(folder) / "config.json").write_text(json.dumps(shape), "utf-8")
+        model = skeleton(folder, recipe.model.dtype)
+        with imagined(model):
+            return activation_bytes(
+                model, rows, prompt, completion, bfloat16=True, checkpointing=True
+            )
+
+
+def table_of_eight() -> str:
+    """Write what the shipped recipes for verl take on eight GPUs."""
+    from maspo.lab.forecast.memory import in_gb
+
+    rows = []
+    for size in EIGHT:
+        count, training, tokens, sampler, split, moved = on_eight(size)
+        shared = f"{in_gb(sampler)}{', on two GPUs' if split == 2 else ''}"
+        taken = f"{count:,}", in_gb(training), f"{tokens:,}", in_gb(activations(size)), shared
+        rows.append((size, *taken, " and ".join(moved) or "nothing"))
+    columns = "model", "parameters", "training, a GPU of 8", "micro-batch, tokens"
+    return table((*columns, "its activations", "sampler's weights", "offloaded"), rows)
