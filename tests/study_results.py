@@ -13,13 +13,15 @@ def signed(value, digits=1):
 
 
 class Race:
-    """The results of a race with `updates` on each rollout."""
+    """The results of a race under one condition: `group` as in results.json, `lines` by objective."""
 
-    def __init__(self, study, updates=16):
-        groups = json.loads((DOCS / "studies" / study / "results.json").read_text("utf-8"))[
-            "groups"
-        ]
-        (self.group,) = (one for one in groups if one["updates_per_rollout"] == updates)
+    def __init__(self, study, updates=16, staleness=0):
+        file = DOCS / "studies" / study / "results.json"
+        (self.group,) = (
+            group
+            for group in json.loads(file.read_text("utf-8"))["groups"]
+            if group["updates_per_rollout"] == updates and group.get("staleness", 0) == staleness
+        )
         self.lines = {one["objective"]: one for one in self.group["objectives"]}
         self.before = f"{100 * self.group['score_before']:.1f}"
 
@@ -27,9 +29,11 @@ class Race:
         return f"{100 * self.lines[name]['score']['value']:.1f}"
 
     def rate(self, name):
+        """Write the learning rate of the race's runs."""
         return f"{self.lines[name]['learning_rate']:.0e}".replace("e-0", "e-")
 
     def runs(self, name):
+        """Return the scores by seed."""
         return {seed: run["score"] for seed, run in self.lines[name]["runs"].items()}
 
     def points(self, name):
@@ -37,9 +41,11 @@ class Race:
         return signed(100 * self.lines[name]["against_baseline"]["difference"]["value"])
 
     def size(self, name):
+        """Write the difference without its sign."""
         return self.points(name).strip("+−")
 
     def interval(self, name):
+        """Write the interval of the difference."""
         change = self.lines[name]["against_baseline"]["difference"]
         return f"{signed(100 * change['low'])} to {signed(100 * change['high'])}"
 
@@ -76,6 +82,7 @@ def gaps(one, other):
 
 
 def span(values, form="{:.0f}"):
+    """Write the least and the largest of values."""
     return f"{form.format(min(values))} to {form.format(max(values))}"
 
 

@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import fields
 
+import pytest
 import yaml
 from generate import PARTS, defaults, metrics, notebook, objectives, runs, studies
 from pages import DOCS, PAGES, ROOT
@@ -14,6 +15,23 @@ from maspo.lab.run.charts import CHARTS
 from maspo.lab.run.metrics import metric_of
 from maspo.objectives import BUILT_IN
 from maspo.recipes.reference import recipe_fields
+
+
+@pytest.mark.parametrize(
+    "file", sorted(DOCS.glob("studies/*/report.md")), ids=lambda f: f.parent.name
+)
+def test_the_report_of_a_race_is_that_of_its_results(file):
+    report = file.read_text("utf-8")
+    found = [one for study, _, one in studies.results() if study == file.parent.name]
+    told = re.findall(
+        r"^- (?:\d+ updates? per rollout: )?(\S+ against \S+: .*)", report, re.MULTILINE
+    )
+    assert set(told) == {studies.sentence_of(one) for one in found} - {None}
+    for one in found:
+        score = "{:.1%} [{:.1f}, {:.1f}]".format(
+            one["score"]["value"], 100 * one["score"]["low"], 100 * one["score"]["high"]
+        )
+        assert f"| {one['objective']} | {one['learning_rate']:g} | 5 of 5 | {score} |" in report
 
 
 def test_the_table_of_readme_is_the_recorded_run():
