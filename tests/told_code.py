@@ -1,6 +1,8 @@
 """What the pages tell that follows from the code: defaults, sizes, tolerances of tests, and arithmetic."""
 
 import ast
+import contextlib
+import functools
 import inspect
 import math
 import re
@@ -14,7 +16,10 @@ from safetensors import safe_open
 from test_page_memory import PARAMETERS
 
 import maspo
+from maspo.engines.tinker import server_loss
+from maspo.errors import InputError
 from maspo.evaluation import interval
+from maspo.objectives import BUILT_IN
 from maspo.recipes import load_recipe
 
 # Defaults
@@ -71,6 +76,27 @@ def the_collapse_that_is_warned_of():
 def advice_by_the_mean_reward():
     bound = stated("maspo/engines/trl/callbacks.py", r'"easier" if reward < ([\d.]+)')
     yield f"with a mean reward below {bound} it advises easier problems or more samples."
+
+
+@tells("doors/tinker.md")
+def objectives_through_the_door_of_tinker():
+    yield f"All {len(BUILT_IN)} objectives beside the client; {on_the_server()} on the server"
+
+
+@tells("doors/README.md")
+def objectives_on_the_server_of_tinker():
+    yield f"| all; on the server {on_the_server()} |"
+
+
+@functools.cache
+def on_the_server():
+    """Count the objectives that can be recorded for Tinker's server."""
+    count = 0
+    for name in BUILT_IN:
+        with contextlib.suppress(InputError):
+            server_loss(name)
+            count += 1
+    return count
 
 
 # Sizes

@@ -1,7 +1,10 @@
 """What the pages tell of measurements, from the rows in `docs/*.jsonl`: benchmarks, training runs, what was tried by hand."""
 
+import re
+
 from figures import tells
 from generate import benchmarks, runs
+from pages import DOCS
 from told_code import parameters_in_millions
 from tried import tried
 
@@ -188,3 +191,38 @@ def judgements_written_before():
         f"| {refused + accepted}: {refused} refused, {accepted} accepted |"
     )
     yield f"Expect about {100 * (refused + accepted) / found['judgements']:.0f}% of answers in unusual notation to be misjudged."
+
+
+@tells("verifier.md")
+def judgements_of_public_reports():
+    """The page of differences counts those that are not hostile."""
+    page = (DOCS / "verifier-differences.md").read_text("utf-8")
+    counts = re.search(r"^\| public reports \| (\d+) \| (\d+) \| (\d+) \|$", page, re.MULTILINE)
+    others, accepted, refused = map(int, counts.groups())
+    found = tried("judgements of public reports")
+    assert found["judgements"] - found["hostile"] == others
+    told = f"{found['judgements']}, of them {found['hostile']} hostile"
+    yield f"| {told} | {accepted + refused} of the {others} others |"
+    alone = tried("bare reference answers under math-verify")["refused"]
+    yield f"math-verify alone refuses {alone} of the bare ones."
+
+
+@tells("learn/evaluate.md")
+def overlap_of_training_set_and_benchmarks():
+    whole = tried("DAPO-Math-17k against the benchmarks")["whole"]
+    yield (
+        f"DAPO-Math-17k holds {whole['amc23']} problems of AMC23, {whole['math500']} of MATH-500 and {whole['olympiadbench']} of "
+        "OlympiadBench whole."
+    )
+    found = tried("matches of DAPO-Math-17k read by hand")
+    exact, alone = found["exact"], found["13-grams alone"]
+    assert not exact["wrong"] and found["read"] == sum([*exact.values(), *alone.values()])
+    yield (
+        f"Of {found['read']} matches drawn at random and read by us all {exact['right']} exact ones were right; of the "
+        f"{sum(alone.values())} that share 13-grams alone {alone['right']} were, and {alone['wrong']} ask something else"
+    )
+    planted = tried("planted problems of MATH-500")
+    yield (
+        f"Of {planted['planted']} problems of MATH-500 planted in {WORDS[planted['layouts']]} other layouts `--clean` keeps "
+        f"{planted['kept']}, a short one behind a heading."
+    )
