@@ -55,9 +55,9 @@ def found(
     return {
         "of": kind,
         **setting,
-        "coverage": round(float(np.mean([low <= true <= high for low, high in ends])), 4),
-        "width": round(float(np.mean([high - low for low, high in ends])), 4),
-        "width 0": round(float(np.mean([low == high for low, high in ends])), 4),
+        "coverage": round(float(np.mean([low <= true <= high for low, high in ends])), 6),
+        "width": round(float(np.mean([high - low for low, high in ends])), 6),
+        "width 0": round(float(np.mean([low == high for low, high in ends])), 6),
     }
 
 
