@@ -11,7 +11,7 @@ import posixpath
 import re
 from pathlib import Path
 
-from generate import PARTS, ROOT, pages, section
+from generate import ROOT, pages
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
@@ -49,19 +49,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Put in the files and parts that a page names, and keep what was written for the Markdown beside it."""
-    text = re.sub(r"<!-- file: (\S+) -->\n", lambda found: _shown(found[1]), markdown)
-    text = re.sub(r"(?<!`)<!-- made: (\S+) -->", lambda found: PARTS[found[1]](), text)
-    text = re.sub(r"<!-- section: (\S+) (.+) -->\n", lambda found: section(*found.groups()), text)
+    """Let links to files of the root lead to their pages, and keep the Markdown that goes beside the page."""
     here = posixpath.dirname(page.file.src_uri)
     for name, place in {**OUTSIDE, "README.md": "index.md"}.items():
         up, target = (
             posixpath.relpath(f"../{name}", here or "."),
             posixpath.relpath(place, here or "."),
         )
-        text = re.sub(rf"\]\({re.escape(up)}(?=[)#])", f"]({target}", text)
-    _written[page.file.src_uri] = (str(page.title), text)
-    return text
+        markdown = re.sub(rf"\]\({re.escape(up)}(?=[)#])", f"]({target}", markdown)
+    _written[page.file.src_uri] = (str(page.title), markdown)
+    return markdown
 
 
 def on_post_build(config: MkDocsConfig) -> None:
@@ -86,9 +83,3 @@ def _documented(path: str) -> str:
     error = isinstance(value, type) and issubclass(value, Exception)
     signature = "" if error else f"```python\n{name}{inspect.signature(value)}\n```\n\n"
     return f"## {name}\n\n{signature}{inspect.getdoc(value) or ''}"
-
-
-def _shown(place: str) -> str:
-    """Return a file of docs/ as a block of code."""
-    text = (ROOT / "docs" / place).read_text("utf-8")
-    return f"```{Path(place).suffix.removeprefix('.').replace('py', 'python')}\n{text}```\n"

@@ -5,6 +5,8 @@ import shlex
 from pathlib import Path
 from typing import NamedTuple
 
+from generate import FILLED
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 RECORDED = {"verifier-differences.md"} | {
@@ -12,10 +14,15 @@ RECORDED = {"verifier-differences.md"} | {
 }
 """Pages that a command wrote: what they quote is what it found."""
 
+
+def _by_hand(name):
+    """Read a page, without the parts that are made."""
+    place = ROOT if name in ("README.md", "CONTRIBUTING.md") else DOCS
+    return FILLED.sub(r"<!-- \1: \2 --><!-- end -->", (place / name).read_text("utf-8"))
+
+
 PAGES = {
-    name: (ROOT / name if name in ("README.md", "CONTRIBUTING.md") else DOCS / name).read_text(
-        "utf-8"
-    )
+    name: _by_hand(name)
     for name in (
         "README.md",
         "CONTRIBUTING.md",
@@ -23,6 +30,7 @@ PAGES = {
     )
     if name not in RECORDED
 }
+"""What is written by hand, by page."""
 
 
 class Block(NamedTuple):

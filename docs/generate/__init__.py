@@ -51,7 +51,10 @@ PARTS: dict[str, Callable[[], str]] = {
     "runs-of-quickstart": runs.of_quickstart,
     "runs-of-smollm2": runs.of_smollm2,
 }
-"""What `<!-- made: NAME -->` in a page is replaced by."""
+"""What stands in a page between `<!-- made: NAME -->` and `<!-- end -->`."""
+
+FILLED = re.compile(r"(?<!`)<!-- (made|file): (.+?) -->(\n?).*?<!-- end -->", re.DOTALL)
+"""A part of a page that is not written there by hand."""
 
 
 def pages() -> Iterator[tuple[str, str | bytes]]:
@@ -62,9 +65,19 @@ def pages() -> Iterator[tuple[str, str | bytes]]:
     yield from notebook.pages("learn/notebook.md")
 
 
-def section(name: str, title: str) -> str:
-    """Return a section of a file in the repository's root, with its heading left out."""
-    text = (ROOT / name).read_text("utf-8")
-    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
-    assert found is not None, f"{name} has no section {title!r}"
-    return found[1].strip() + "\n"
+def filled(page: str) -> str:
+    """Return a page with its parts made anew: of the code, of recorded rows, of a file in docs/."""
+
+    def part(found: re.Match[str]) -> str:
+        kind, name, block = found.groups()
+        text = (PARTS[name]() if kind == "made" else _shown(name)).strip()
+        text = f"\n\n{text}\n\n" if block else text
+        return f"<!-- {kind}: {name} -->{text}<!-- end -->"
+
+    return FILLED.sub(part, page)
+
+
+def _shown(place: str) -> str:
+    """Return a file of docs/ as a block of code."""
+    text = (ROOT / "docs" / place).read_text("utf-8")
+    return f"```{Path(place).suffix.removeprefix('.').replace('py', 'python')}\n{text}```"
