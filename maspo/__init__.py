@@ -82,6 +82,7 @@ __all__ = [
     "KLCov",
     "MASPOCalibrated",
     "MASPOCapped",
+    "MASPODrift",
     "MASPOHard",
     "MASPONoMass",
     "MASPONoRisk",

@@ -124,6 +124,11 @@ ROWS = [
         "maspo_calibrated", oracle_sequence.maspo_calibrated,
         keep=0.6, narrowest=0.3, sigma_base=0.5, alpha=0.5, shape="hard", cap=2.0,
     ),
+    coupled("maspo_drift", oracle_sequence.maspo_drift, drift=0.2),
+    coupled(
+        "maspo_drift", oracle_sequence.maspo_drift,
+        drift=0.1, sigma_base=0.5, alpha=0.5, shape="hard", cap=2.0,
+    ),
     coupled("bapo", oracle_sequence.bapo),
     coupled(
         "bapo", oracle_sequence.bapo,

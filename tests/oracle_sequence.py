@@ -141,6 +141,20 @@ def maspo_calibrated(batch, keep=0.9, narrowest=0.05, sigma_base=1.0, sigma_high
     return [[maspo(*token, **scaled) for token in sequence] for sequence in batch if sequence]
 
 
+def drift_scale(batch, drift=0.01):
+    """The square of what the batch may drift by over what it has: the mean share that tokens have lost."""
+    tokens = [token for sequence in batch for token in sequence]
+    lost = [max(0.0, 1 - exp(l - l_old)) for l, l_old, _ in tokens]
+    return min(1.0, drift / mean(lost)) ** 2 if any(lost) else 1.0
+
+
+def maspo_drift(batch, drift=0.01, sigma_base=1.0, sigma_high=10.0, **rest):
+    """MASPO with both bounds of its width scaled."""
+    scale = drift_scale(batch, drift)
+    scaled = rest | {"sigma_base": sigma_base * scale, "sigma_high": sigma_high * scale}
+    return [[maspo(*token, **scaled) for token in sequence] for sequence in batch if sequence]
+
+
 def covariances(batch):
     """(A - mean A)(log π - mean log π), in the order of the tokens."""
     tokens = [token for sequence in batch for token in sequence]

@@ -124,6 +124,37 @@ def test_a_gate_that_may_take_nothing_or_not_narrow_is_maspos(settings):
         assert torch.equal(found, weights_of("maspo", batch))
 
 
+def test_a_gate_narrows_with_the_drift_of_its_batch():
+    """Ratios by hand: one token of two has lost d, so D = d / 2."""
+    for lost, expected in ((0.0, 1.0), (0.02, 1.0), (0.04, 0.25), (0.2, 0.01)):
+        old = torch.tensor([[-1.0, -2.0]], dtype=torch.float64)
+        new = old + torch.tensor([[1 - lost, 1.5]], dtype=torch.float64).log()
+        batch = clean(new, old, torch.tensor([1.0], dtype=torch.float64), torch.ones_like(old))
+        scale = make_objective("maspo_drift").width(batch) / make_objective("maspo").width(batch)
+        assert scale.tolist() == [[pytest.approx(expected, rel=1e-9)] * 2]
+
+
+def test_the_drift_is_that_of_a_plain_sum():
+    found = set()
+    for seed in range(20):
+        batch = random_batch(seed)
+        narrow = make_objective("maspo_drift", drift=0.1).width(clean(*batch))
+        scale = narrow / make_objective("maspo").width(clean(*batch))
+        expected = oracle_sequence.drift_scale(as_lists(*batch), drift=0.1)
+        assert scale[batch[3]].tolist() == pytest.approx(
+            [expected] * int(batch[3].sum()), rel=1e-12
+        )
+        found.add(expected)
+    assert len(found) > 10
+
+
+def test_no_drift_is_as_much_as_all_of_it_and_then_the_gate_is_maspos():
+    for seed in range(4):
+        batch = random_batch(seed)
+        found = weights_of(make_objective("maspo_drift", drift=1.0), batch)
+        assert torch.equal(found, weights_of("maspo", batch))
+
+
 # Clip-Cov's draw
 
 
@@ -202,7 +233,9 @@ SEARCHES = [
     make_objective("bapo_released", target=0.6),
     make_objective("maspo_calibrated"),
 ]
-SOME = [DRAW, make_objective("kl_cov", fraction=0.2), *SEARCHES[::2]]
+SOME = [
+    DRAW, make_objective("kl_cov", fraction=0.2), make_objective("maspo_drift", drift=0.1), *SEARCHES[::2],
+]  # fmt: skip
 
 
 def slopes_of(objective, batch):
@@ -281,6 +314,17 @@ def test_processes_find_the_same_bounds_together(objective, seed):
     )
     for rank, half in enumerate(halves):
         assert torch.equal(half, whole[rank::2])
+
+
+def test_processes_measure_their_drift_together():
+    objective = make_objective("maspo_drift", drift=0.1)
+    batch = random_batch(2, batch=8, time=15)
+    whole = weights_of(objective, batch)
+    halves = on_two_processes(
+        batch, lambda half, add: weights_of(objective, half, sum_over_processes=add)
+    )
+    for rank, half in enumerate(halves):
+        torch.testing.assert_close(half, whole[rank::2], rtol=1e-12, atol=1e-15)
 
 
 def test_a_token_alone_is_its_own_mean_and_has_no_covariance():

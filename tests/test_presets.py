@@ -219,7 +219,7 @@ def test_a_rollout_in_trl_has_the_methods_advantages(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["bapo", "bapo_released", "clip_cov", "kl_cov", "maspo_calibrated"]
+    "name", ["bapo", "bapo_released", "clip_cov", "kl_cov", "maspo_calibrated", "maspo_drift"]
 )
 def test_a_micro_batch_that_a_batch_coupled_objective_cannot_see_past_is_told(tmp_path, name):
     pytest.importorskip("trl")

@@ -71,6 +71,7 @@ DEFAULTS = {
     "maspo_hard": MASPOS,
     "maspo_capped": MASPOS | {"cap": 3.0},  # verl's clip_ratio_c
     "maspo_calibrated": MASPOS | {"keep": 0.9, "narrowest": 0.05},  # ours
+    "maspo_drift": MASPOS | {"drift": 0.01},  # ours
     "grpo": PPOS,  # verl
     "dr_grpo": PPOS,  # the authors' release
     "reinforce_pp": PPOS,  # verl

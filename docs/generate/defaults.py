@@ -16,6 +16,7 @@ OBJECTIVES = {
     "maspo_capped": f"{MASPO_RELEASE}; the cap is verl's `clip_ratio_c`",
     "maspo_calibrated": "ours: κ and the narrowest width before the races, one value each; "
     "its race is in the [ablation](../studies/ablation/report.md)",
+    "maspo_drift": "ours: δ on two seeds of a trial, which no race uses",
     "grpo": "verl's `clip_ratio`",
     "dr_grpo": "the authors' release",
     "reinforce_pp": "verl's `clip_ratio`",

@@ -23,6 +23,7 @@ from maspo.objectives.covariance import ClipCov, KLCov
 from maspo.objectives.dac import DAC, DACReleased
 from maspo.objectives.dgpo import DGPO
 from maspo.objectives.dppo import DPPOKL, DPPOTV
+from maspo.objectives.drift import MASPODrift
 from maspo.objectives.dro import DRO
 from maspo.objectives.drpo import DRPO
 from maspo.objectives.entropy_advantage import EntropyAdvantage
@@ -60,6 +61,7 @@ BUILT_IN: dict[str, type[Objective]] = {
     "maspo_hard": MASPOHard,
     "maspo_capped": MASPOCapped,
     "maspo_calibrated": MASPOCalibrated,
+    "maspo_drift": MASPODrift,
     "dac": DAC,
     "dac_released": DACReleased,
     "entropy_advantage": EntropyAdvantage,
@@ -171,6 +173,7 @@ __all__ = [
     "KLCov",
     "MASPOCalibrated",
     "MASPOCapped",
+    "MASPODrift",
     "MASPOHard",
     "MASPONoMass",
     "MASPONoRisk",
