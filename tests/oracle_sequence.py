@@ -142,9 +142,9 @@ def maspo_calibrated(batch, keep=0.9, narrowest=0.05, sigma_base=1.0, sigma_high
 
 
 def drift_scale(batch, drift=0.01):
-    """The square of what the batch may drift by over what it has: the mean share that tokens have lost."""
+    """The square of the allowed drift over the batch's: the mean share that live tokens have lost."""
     tokens = [token for sequence in batch for token in sequence]
-    lost = [max(0.0, 1 - exp(l - l_old)) for l, l_old, _ in tokens]
+    lost = [max(0.0, 1 - exp(l - l_old)) for l, l_old, a in tokens if a]
     return min(1.0, drift / mean(lost)) ** 2 if any(lost) else 1.0
 
 

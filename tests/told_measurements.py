@@ -50,6 +50,14 @@ def the_share_of_the_objective():
 
 
 @tells("performance.md")
+def the_peak_of_the_largest_model():
+    found = tried("peak of 135M at 32/32")
+    (tensors,) = {f"{mib:,.0f}" for mib in found["tensors_mib"].values()}
+    yield f"where the tensors of both take the same {tensors} MiB;"
+    yield f"(`MKL_DISABLE_FAST_MM=1`) it is {found['above_stock_without_buffers_mib']} MiB."
+
+
+@tells("performance.md")
 def the_cost_of_the_cache():
     shares = [
         newest("decode_profile", model=model)["shares"]["model/self_attn/cache"]

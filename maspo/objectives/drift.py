@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from maspo.core.batch import TokenBatch
+from maspo.core.select import only
 from maspo.core.settings import setting
 from maspo.core.shapes import Tokens
 from maspo.objectives.maspo import MASPO
@@ -19,7 +20,7 @@ class MASPODrift(MASPO):
     """MASPO whose gate is the narrower the farther the policy is from the one that made the data.
 
         J = sg(F) ρ A                        as MASPO, with s σ in place of σ
-        D = Σ max(0, 1 - ρ) / N              over the N tokens of the micro-batch
+        D = Σ max(0, 1 - ρ) / N              over the N tokens with A ≠ 0
         s = min(1, (δ / D)²)
 
     Weight of a token: w = ρ F. D estimates the total variation between π and π_old at a token, from
@@ -53,8 +54,9 @@ class MASPODrift(MASPO):
 
     def scale(self, batch: TokenBatch) -> Tensor:
         """Measure D and give s, a scalar."""
-        lost = (1 - batch.ratio).clamp(min=0).sum()
-        lost, tokens = batch.total(torch.stack([lost, batch.kept.sum().to(lost)]))
+        live = batch.advantages != 0  # so that rows without a gradient may be left out
+        lost = only((1 - batch.ratio).clamp(min=0), live).sum()
+        lost, tokens = batch.total(torch.stack([lost, live.sum().to(lost)]))
         within = (
             lost <= self.drift * tokens
         )  # true of an update that has not moved, or has no token
