@@ -142,6 +142,12 @@ def memory_of_one_gpu():
     longest = yaml.safe_load(memory.RECIPE)["rollout"]["max_completion_tokens"]
     yield f"prompts of {memory.PROMPT} and completions of {longest:,} tokens"
     yield f"({2 * PARAMETERS['7B'] / 1e9:.0f} GB of a 7B model in bfloat16)"
+    yield f"{16 * PARAMETERS['7B'] / 1e9:.0f} GB before an activation. No single GPU of 80 GB holds it."
+    rows = (line.split(" | ") for line in memory.table_of_sizes().splitlines())
+    one_gpu = {(size.strip("| "), how): rest[-2] for size, how, *rest in rows}
+    for size, how in (("7B", "LoRA, weights in bfloat16"), ("1.5B", "all weights")):
+        assert float(one_gpu[size, how].removesuffix(" GB")) < 40
+        yield f"{size}, {how}**: fits one GPU of 40 GB"
 
 
 # Tolerances, which are those of tests
