@@ -29,12 +29,12 @@ within() {  # within SECONDS COMMAND...
 }
 big="--model 1B --dtype bfloat16 --prompts 8 --updates 2 --repeats 2 --record"
 
-within 120 -m pytest -q -p no:cacheprovider tests/test_gpu.py
+within 60 -m pytest -q -p no:cacheprovider tests/test_gpu.py
 within 60 benchmarks/objectives.py --only maspo --only grpo --only cispo --only gspo --repeats 11 --record
-within 60 benchmarks/prefix.py --model 1B --dtype bfloat16 --repeats 2 --record
-within 90 benchmarks/update.py $big --dead 0 --lengths equal --prompt-tokens 512 --completion-tokens 128
-within 90 benchmarks/update.py $big --dead 0 --lengths equal --prompt-tokens 512 --completion-tokens 128 --no-share
-within 90 benchmarks/update.py $big --dead 0.5 --completion-tokens 256
+within 120 benchmarks/prefix.py --model 1B --dtype bfloat16 --repeats 2 --record
+within 100 benchmarks/update.py $big --dead 0 --lengths equal --prompt-tokens 512 --completion-tokens 128
+within 100 benchmarks/update.py $big --dead 0 --lengths equal --prompt-tokens 512 --completion-tokens 128 --no-share
+within 100 benchmarks/update.py $big --dead 0.5 --completion-tokens 256
 within 80 benchmarks/rollout.py --model 1B --dtype bfloat16 --prompts 16 --max-new-tokens 64 --repeats 2 --record
 
 if ((${#failed[@]})); then

@@ -86,7 +86,7 @@ def both_ways(model, score, text):
         else:
             log_probs, entropies, _ = score(forward, text.ids, text.mask, text.completion)
         model.zero_grad()
-        weights = torch.linspace(-1, 1, int(kept.sum()), dtype=log_probs.dtype)
+        weights = torch.linspace(-1, 1, int(kept.sum())).to(log_probs)
         (log_probs[kept] * weights).sum().backward()
         grads = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
         found.append({"log_probs": log_probs[kept], "entropies": entropies[kept], **grads})

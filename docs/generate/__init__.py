@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from generate import (
@@ -46,6 +47,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "shared-prompts": benchmarks.shared_prompts,
     "decoding": benchmarks.decoding,
     "objective-times": benchmarks.objectives,
+    "objective-times-there": partial(benchmarks.objectives, gpu="NVIDIA H200"),
     "verifier-times": benchmarks.verifier,
     "coverage": coverage.tables,
     "runs-of-quickstart": runs.of_quickstart,

@@ -14,11 +14,11 @@ ROWS = Path(__file__).resolve().parents[1] / "benchmarks.jsonl"
 NAMES = {"embedded": "0.46M (embedded)"}
 
 
-def rows(benchmark: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a benchmark, the oldest first."""
+def rows(benchmark: str, gpu: str | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a benchmark on a GPU, or on none, the oldest first."""
     for line in ROWS.read_text("utf-8").splitlines():
         row = json.loads(line)
-        if row["benchmark"] == benchmark:
+        if row["benchmark"] == benchmark and row.get("gpu") == gpu:
             yield row
 
 
@@ -71,9 +71,9 @@ def _by_size(item: tuple[tuple[str, int, int], Any]) -> tuple[float, int, int]:
     return (0.0 if model == "embedded" else float(model.rstrip("M")), prompt, completion)
 
 
-def objectives() -> str:
+def objectives(gpu: str | None = None) -> str:
     """Write how long an objective takes against another library's, from the newest row of each shape."""
-    found = {(row["objective"], *row["shape"]): row for row in rows("objectives")}
+    found = {(row["objective"], *row["shape"]): row for row in rows("objectives", gpu)}
     shapes = sorted({(rows, length) for _, rows, length in found})
     lines = []
     for name in dict.fromkeys(name for name, *_ in found):
