@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -121,6 +122,19 @@ def test_a_cell_is_the_run_that_its_recipe_gives_by_itself(raced, tmp_path):
 def command(*words):
     """Run the command line in this process."""
     app(list(map(str, words)), standalone_mode=False)
+
+
+def test_the_report_of_a_race_is_made_anew_as_far_as_it_has_come(raced, tmp_path, capsys):
+    race = tmp_path / "race"
+    shutil.copytree(
+        raced["out"], race, ignore=shutil.ignore_patterns(f"{SLUG}-*-seed2", "report.*")
+    )
+    command("report", race)
+    assert "nothing can be said from 1 seed" in capsys.readouterr().out
+    assert "seed 2 was not run" in (race / "report.md").read_text()
+    assert (race / "report.html").exists()
+    with pytest.raises(InputError, match="a race, which is reported alone"):
+        command("report", race, raced["out"])
 
 
 def test_another_race_in_its_folder_is_refused(raced):

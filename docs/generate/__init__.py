@@ -21,6 +21,7 @@ from generate import (
     recipe,
     runs,
     studies,
+    sweeps,
     versions,
 )
 
@@ -41,6 +42,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "memory": memory.table_of_sizes,
     "memory-on-eight": memory.table_of_eight,
     "verdicts": studies.verdicts,
+    "rates-at-4": partial(sweeps.sweep_of, "stale", 4),
+    "rates-at-16": partial(sweeps.sweep_of, "stale", 16),
     "objective-defaults": defaults.of_objectives,
     "recipe-defaults": defaults.of_recipes,
     "mutants": mutants.table_of_files,

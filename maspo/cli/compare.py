@@ -15,7 +15,9 @@ from maspo.errors import InputError
 from maspo.lab.objective_list import ABLATIONS, RIVALS
 
 if TYPE_CHECKING:
+    from maspo.lab.race.folder import RaceFolder
     from maspo.lab.race.on_ray import RayCluster
+    from maspo.lab.race.results import Analysis
 
 Objectives = Annotated[
     str,
@@ -136,8 +138,12 @@ def compare(
     found = run_race(
         plan, folder, Screen(console), parallel=parallel, budget=budget, cluster=cluster
     )
-    if found is None:
-        return
+    if found is not None:
+        show_race(found, folder)
+
+
+def show_race(found: Analysis, folder: RaceFolder) -> None:
+    """Print what a race found, and where its report is."""
     console.print()
     for group in found.groups:
         say(group.title, "bold")

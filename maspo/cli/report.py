@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from maspo.errors import InputError
+
+if TYPE_CHECKING:
+    from maspo.lab.race.folder import RaceFolder
 
 
 def report(
@@ -13,7 +18,8 @@ def report(
         list[str],
         typer.Argument(
             metavar="RUN...",
-            help="Folders of `maspo eval` or `maspo train`; NAME=FOLDER names a row.",
+            help="Folders of `maspo eval` or `maspo train`; NAME=FOLDER names a row. Or one of `maspo "
+            "compare`: its report is made anew, as far as the race has come.",
         ),
     ],
     out: Annotated[
@@ -27,6 +33,25 @@ def report(
     ] = None,
 ) -> None:
     """Put evaluations side by side: a table with intervals, Pass@k curves, paired differences."""
+    from maspo.lab.race.folder import RaceFolder
+
+    races = [folder for folder in map(RaceFolder, map(Path, runs)) if folder.begun]
+    if races:
+        _report_race(races[0], alone=len(runs) == 1 and reference is None)
+    else:
+        _report_runs(runs, out, reference)
+
+
+def _report_race(folder: RaceFolder, *, alone: bool) -> None:
+    from maspo.cli.compare import show_race
+    from maspo.lab.race.report import write_race
+
+    if not alone:
+        raise InputError(f"{folder.path} is a race, which is reported alone, into its own folder")
+    show_race(write_race(folder), folder)
+
+
+def _report_runs(runs: list[str], out: Path, reference: str | None) -> None:
     from maspo.lab.scores.comparison import compare_runs
     from maspo.lab.scores.load import load_runs
     from maspo.lab.scores.published import published

@@ -77,9 +77,14 @@ class RaceFolder:
         return cls(Path(out or f"runs/race-{name}-{time.strftime('%Y%m%d-%H%M%S')}"))
 
     @property
+    def begun(self) -> bool:
+        """Whether the folder holds a race."""
+        return (self.path / "manifest.json").exists()
+
+    @property
     def manifest(self) -> dict[str, Any]:
         """What manifest.json holds; InputError where there is none."""
-        if not (self.path / "manifest.json").exists():
+        if not self.begun:
             raise InputError(f"{self.path} holds no race")
         return files.read_json(self.path / "manifest.json")
 
@@ -88,8 +93,7 @@ class RaceFolder:
 
         One that goes on keeps the number it began with, because results depend on it.
         """
-        begun = (self.path / "manifest.json").exists()
-        return self.manifest["threads"] if begun else new
+        return self.manifest["threads"] if self.begun else new
 
     def open(self, plan: Plan, threads: int) -> int:
         """Begin the race, or go on with it; return the number of threads that each run has.
@@ -97,7 +101,7 @@ class RaceFolder:
         Raises InputError where the folder holds something else or another race.
         """
         planned = plan.describe()
-        if (self.path / "manifest.json").exists():
+        if self.begun:
             self._check(planned)
             return self.threads(threads)
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
