@@ -292,9 +292,9 @@ def finding_of(
     if adjusted is None or adjusted >= 1 - LEVEL:
         return "hint", (
             f"the interval leaves out zero, but a t-test adjusted for the number of objectives "
-            f"does not confirm it (p = {_p(adjusted)}): a hint of {better}, no more"
+            f"does not confirm it ({_p(adjusted)}): a hint of {better}, no more"
         )
-    return better, f"{better} in this setting (adjusted t-test, p = {_p(adjusted)})"
+    return better, f"{better} in this setting (adjusted t-test, {_p(adjusted)})"
 
 
 def _more(found: PairedComparison) -> str:
@@ -307,4 +307,4 @@ def _more(found: PairedComparison) -> str:
 
 
 def _p(value: float | None) -> str:
-    return "unknown" if value is None else "under 0.001" if value < 0.001 else f"{value:.2g}"
+    return "p unknown" if value is None else "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
