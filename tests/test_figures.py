@@ -8,11 +8,12 @@ import told_code
 import told_first_task
 import told_measurements
 import told_second_task
+import told_stale
 from figures import EXCEPTIONS, SOURCES, joined, plain, without_source
 from generate import coverage
 from pages import DOCS, PAGES, ROOT
 
-FILES = told_code, told_first_task, told_measurements, told_second_task
+FILES = told_code, told_first_task, told_measurements, told_second_task, told_stale
 """Where sources stand. A new file has to be imported here."""
 
 

@@ -111,7 +111,7 @@ def parameters_in_millions():
     return f"{sum(map(math.prod, shapes)) / 1e6:.2f}"
 
 
-@tells("choose/index.md", "studies/README.md")
+@tells("README.md", "choose/index.md", "studies/README.md")
 def models_of_the_studies():
     yield f"models of {parameters_in_millions()}M parameters"
 

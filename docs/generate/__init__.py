@@ -44,6 +44,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "verdicts": studies.verdicts,
     "rates-at-4": partial(sweeps.sweep_of, "stale", 4),
     "rates-at-16": partial(sweeps.sweep_of, "stale", 16),
+    "at-the-highest-rate": partial(sweeps.ages_of, "stale_hot"),
     "objective-defaults": defaults.of_objectives,
     "recipe-defaults": defaults.of_recipes,
     "mutants": mutants.table_of_files,
