@@ -1,6 +1,7 @@
 """What the pages tell of the second study, from the `results.json` of its races."""
 
 import json
+import re
 import statistics
 
 from figures import tells
@@ -217,3 +218,17 @@ def equal_steps():
         for name, words in names.items()
     )
     yield f"At 2e-4 on data 16 rollouts old, five seeds, the coefficients of every update scaled to the norm of GRPO's, in points from GRPO: {told}"
+
+
+@tells(STUDY)
+def a_language_model():
+    said = (DOCS / "studies/stale/smollm2.txt").read_text("utf-8")
+    runs = re.findall(r"^(\S+), .*?(old)?, rate (\S+), seed 31: avg@4 (\S+)%$", said, re.MULTILINE)
+    fresh = [float(score) for _, old, _, score in runs if not old]
+    stale = {(name, rate): score for name, old, rate, score in runs if old}
+    assert (len(runs), len(fresh)) == (16, 12) and {name for name, _ in stale} == {GRPO, WIDE}
+    yield f"On fresh data all end between {min(fresh)} and {max(fresh)} % at both rates"
+    told = (
+        " and ".join(stale[name, rate] for rate in ("0.0001", "0.0003")) for name in (GRPO, WIDE)
+    )
+    yield "on data 4 rollouts old GRPO ends at {} %, MASPO at {} %".format(*told)
