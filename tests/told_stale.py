@@ -18,7 +18,7 @@ OLD = 4, 16
 STALE, HOT = ({old: Race(study, 4, old) for old in OLD} for study in ("stale", "stale_hot"))
 NORM = Race("stale_norm", 4, 16)
 RATES = json.loads((DOCS / "studies/stale/results.json").read_text("utf-8"))["plan"]["sweep"]
-HIGH, HIGHEST = RATES[-2:]
+HIGHEST = RATES[-1]
 
 
 def curve(old, name):
@@ -46,13 +46,9 @@ def change(one, other):
     return f"{signed(100 * found.value)} ({signed(100 * found.low)} to {signed(100 * found.high)})"
 
 
-def p(one, other):
-    return compared(one, other).p
-
-
-def both(write, join=" and "):
+def both(write):
     """Write something of both ages of the data."""
-    return join.join(write(old) for old in OLD)
+    return " and ".join(write(old) for old in OLD)
 
 
 def rivals(old):
